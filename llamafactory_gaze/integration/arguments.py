@@ -1,0 +1,140 @@
+"""The `gaze_*` keys of a recipe, in the manner of LLaMA-Factory's own argument classes."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from llamafactory_gaze.modeling.configuration import GAZE_FIELDS, GAZE_NORMS, GAZE_QUERIES
+
+
+TEMPLATE = "qwen2_5_vl_gaze"
+LORA_TARGET = "gaze"
+
+_CHOICES = {
+    "gaze_query": GAZE_QUERIES,
+    "gaze_norm": GAZE_NORMS,
+    "gaze_ablation": ("none", "off", "uniform", "shuffle"),
+    "gaze_train_calibrator": ("frozen", "lora", "full"),
+    "gaze_train_vision": ("frozen", "lora"),
+    "gaze_train_projector": ("frozen", "lora", "full"),
+    "gaze_train_llm": ("frozen", "lora"),
+}
+
+
+@dataclass
+class GazeArguments:
+    """Arguments pertaining to gaze; they need `template: qwen2_5_vl_gaze`."""
+
+    gaze_layers: list[int] | None = field(
+        default=None,
+        metadata={
+            "help": (
+                "Blocks of the visual tower that get a saliency calibrator, counted from 0, e.g. [28]. "
+                "Default: those of the adapter or model that is loaded, else one late block "
+                "(28 of the 32 blocks of Qwen2.5-VL-3B and -7B)."
+            )
+        },
+    )
+    gaze_num_heads: int | None = field(
+        default=None,
+        metadata={"help": "Heads of the calibrator's cross-attention. Default: as many as the visual tower has."},
+    )
+    gaze_query: Literal["patch", "global"] | None = field(
+        default=None,
+        metadata={"help": "One query per image patch (N_s = N_p), or one per image (N_s = 1). Default: patch."},
+    )
+    gaze_norm: Literal["pre", "post"] | None = field(
+        default=None,
+        metadata={"help": "x + Z in the tower's pre-norm manner, or the paper's LayerNorm(x + Z). Default: pre."},
+    )
+    gaze_ablation: Literal["none", "off", "uniform", "shuffle"] = field(
+        default="none",
+        metadata={
+            "help": (
+                "Control condition, in training and at prediction time. off: no map at all. uniform: each map becomes "
+                "its own mean, everywhere. shuffle: each image gets the map of another image."
+            )
+        },
+    )
+    gaze_train_calibrator: Literal["frozen", "lora", "full"] = field(
+        default="full",
+        metadata={"help": "With `lora_target: gaze`: how E_sal and the cross-attention are trained."},
+    )
+    gaze_train_vision: Literal["frozen", "lora"] = field(
+        default="lora",
+        metadata={
+            "help": "With `lora_target: gaze`: how the MLP of the first patched block and all later blocks are trained."
+        },
+    )
+    gaze_train_projector: Literal["frozen", "lora", "full"] = field(
+        default="frozen",
+        metadata={"help": "With `lora_target: gaze`: how the projector to the language model (merger) is trained."},
+    )
+    gaze_train_llm: Literal["frozen", "lora"] = field(
+        default="frozen",
+        metadata={"help": "With `lora_target: gaze`: how the language model is trained."},
+    )
+    gaze_llm_layers: list[int] | None = field(
+        default=None,
+        metadata={"help": "Layers of the language model that get LoRA where `gaze_train_llm: lora`. Default: all."},
+    )
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices and not (value is None and name in GAZE_FIELDS):
+                raise ValueError(f"`{name}: {value}` is not known. Allowed: {', '.join(choices)}.")
+        for name in ("gaze_layers", "gaze_llm_layers"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, list) and all(type(i) is int and i >= 0 for i in value)):
+                raise ValueError(f"`{name}: {value}` is not a list of blocks. Allowed: numbers from 0, e.g. [28].")
+        if self.gaze_num_heads is not None and (type(self.gaze_num_heads) is not int or self.gaze_num_heads < 1):
+            raise ValueError(f"`gaze_num_heads: {self.gaze_num_heads}` is not a whole number from 1.")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the calibrator that the recipe gives; a missing one is left to the adapter or the model."""
+        return {name: getattr(self, name) for name in GAZE_FIELDS if getattr(self, name) is not None}
+
+    def changed(self) -> list[str]:
+        """Names of the keys that differ from their default."""
+        return [f.name for f in fields(self) if getattr(self, f.name) != f.default]
+
+
+def check_recipe(
+    gaze: GazeArguments, model_args: Any, data_args: Any, finetuning_args: Any, training_args: Any | None
+) -> bool:
+    """Says whether a recipe asks for gaze, and stops one that cannot mean what it says.
+
+    Args:
+        gaze, model_args, data_args, finetuning_args: the parsed recipe.
+        training_args: None for `chat`, `api` and `export`.
+
+    Raises:
+        ValueError: in one sentence, what is wrong and what to write instead.
+    """
+    if data_args.template != TEMPLATE:
+        wants_gaze = gaze.changed() + (["lora_target"] if LORA_TARGET in finetuning_args.lora_target else [])
+        if wants_gaze:
+            raise ValueError(
+                f"`{wants_gaze[0]}` asks for gaze, but the recipe says `template: {data_args.template}`. "
+                f"Write `template: {TEMPLATE}`."
+            )
+        return False
+    if finetuning_args.stage != "sft":
+        raise ValueError(f"`template: {TEMPLATE}` works with `stage: sft`, not with `stage: {finetuning_args.stage}`.")
+    if model_args.use_unsloth or model_args.use_kt:
+        raise ValueError(f"`template: {TEMPLATE}` does not work with `use_unsloth` or `use_kt`: take them out.")
+    if model_args.infer_backend != "huggingface":
+        raise ValueError(
+            f"`infer_backend: {model_args.infer_backend}` does not see gaze. Write `infer_backend: huggingface`."
+        )
+    if LORA_TARGET in finetuning_args.lora_target and finetuning_args.lora_target != [LORA_TARGET]:
+        raise ValueError(
+            f"`lora_target: {','.join(finetuning_args.lora_target)}`: `{LORA_TARGET}` stands alone. What is trained "
+            "follows from gaze_train_calibrator, gaze_train_vision, gaze_train_projector and gaze_train_llm."
+        )
+    if gaze.gaze_ablation == "shuffle" and training_args is None:
+        raise ValueError("`gaze_ablation: shuffle` needs a data set to shuffle; here allowed: none, off, uniform.")
+    if gaze.gaze_ablation == "shuffle" and data_args.streaming:
+        raise ValueError("`gaze_ablation: shuffle` needs the whole data set: write `streaming: false`.")
+    return True

@@ -1,0 +1,98 @@
+"""The calibrator's settings, and where they come from: the recipe, a trained adapter, the model, or the default.
+
+An adapter's weights fit one placement of the calibrator only. So `adapter_config.json` carries the settings it was
+trained with (in peft's own field `auto_mapping`), a recipe that uses it need not repeat them, and one that says
+something else is refused.
+"""
+
+from typing import Any
+
+from peft import PeftConfig
+
+import llamafactory_gaze
+from llamafactory_gaze.integration.arguments import GazeArguments
+from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeConfig
+
+
+_RECORD = "llamafactory_gaze"
+_BASES = ("qwen2_5_vl", Qwen2_5_VLGazeConfig.model_type)
+
+
+def gaze_config(config: Any, model_args: Any) -> Qwen2_5_VLGazeConfig:
+    """The configuration of the model that a recipe asks for.
+
+    Args:
+        config: the configuration found at `model_name_or_path`.
+        model_args: LLaMA-Factory's model arguments, with our `gaze` attached.
+
+    Raises:
+        ValueError: no Qwen2.5-VL; a setting that this tower cannot have; or an adapter, a model and a recipe that
+            disagree.
+    """
+    if config.model_type not in _BASES:
+        raise ValueError(
+            f"`template: qwen2_5_vl_gaze` needs a Qwen2.5-VL model, but {model_args.model_name_or_path} is of type "
+            f"{config.model_type}. Give e.g. Qwen/Qwen2.5-VL-3B-Instruct."
+        )
+    gaze: GazeArguments = model_args.gaze
+    sources = [
+        (f"adapter {adapter}", adapter_settings(adapter, model_args))
+        for adapter in model_args.adapter_name_or_path or []
+    ]
+    if isinstance(config, Qwen2_5_VLGazeConfig):
+        sources.append((f"model {model_args.model_name_or_path}", config.vision_config.gaze_settings()))
+
+    inherited = {**sources[0][1]} if sources else {}
+    wanted = Qwen2_5_VLGazeConfig.from_stock(config, **{**inherited, **gaze.settings})
+    for name, settings in sources:
+        differing = [key for key, value in wanted.vision_config.gaze_settings().items() if settings[key] != value]
+        if differing:
+            key = differing[0]
+            raise ValueError(
+                f"{name} was trained with `{key}: {settings[key]}`, but "
+                + (
+                    f"the recipe says `{key}: {getattr(gaze, key)}`. Take the key out of the recipe"
+                    if key in gaze.settings
+                    else f"{sources[0][0]} was trained with `{key}: {inherited[key]}`. Use parts of one training"
+                )
+                + ", or train anew."
+            )
+    return wanted
+
+
+def adapter_settings(adapter: str, model_args: Any) -> dict[str, Any]:
+    """The gaze settings that an adapter carries.
+
+    Raises:
+        ValueError: it carries none.
+    """
+    config = PeftConfig.from_pretrained(
+        adapter,
+        subfolder=model_args.adapter_folder,
+        cache_dir=model_args.cache_dir,
+        revision=model_args.model_revision,
+        token=model_args.hf_hub_token,
+    )
+    record = (config.auto_mapping or {}).get(_RECORD)
+    if record is None:
+        raise ValueError(
+            f"Adapter {adapter} carries no gaze settings: it was not trained with `template: qwen2_5_vl_gaze`. "
+            "Merge it into the base model first (llamafactory-cli export), then train or predict with the result."
+        )
+    return record["settings"]
+
+
+def record_settings(model: Any, gaze: GazeArguments) -> None:
+    """Writes the model's gaze settings into its active adapter's configuration, which peft saves with the weights."""
+    record = {
+        "settings": model.config.vision_config.gaze_settings(),
+        "trained_with_ablation": gaze.gaze_ablation,
+        "version": llamafactory_gaze.__version__,
+    }
+    for config in model.peft_config.values():
+        base = model.get_base_model()
+        config.auto_mapping = {
+            "base_model_class": type(base).__name__,
+            "parent_library": type(base).__module__,
+            _RECORD: record,
+        }

@@ -1,0 +1,237 @@
+"""Every place where LLaMA-Factory is touched, in the order in which it imports them.
+
+Each touchpoint names a module of LLaMA-Factory and the attributes that it needs there, and runs right after that module
+was imported. If LLaMA-Factory has changed under us, the touchpoint is left out, and a recipe that asks for gaze stops at
+once with a sentence that says what is missing. Recipes without gaze run as if the plug-in were not there.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from importlib.metadata import version
+from types import ModuleType
+from typing import Any
+
+from wrapt import register_post_import_hook, wrap_function_wrapper
+
+
+MODEL_TYPE = "qwen2_5_vl_gaze"
+
+
+@dataclass(frozen=True)
+class Touchpoint:
+    """One place in LLaMA-Factory: after `module` is imported and has all `attributes`, `apply(module)` runs."""
+
+    module: str
+    attributes: tuple[str, ...]
+    apply: Callable[[ModuleType], None]
+
+
+TOUCHPOINTS: list[Touchpoint] = []
+_failures: list[str] = []
+_armed = False
+
+
+def arm_touchpoints() -> None:
+    """Waits for each module of `TOUCHPOINTS`. Safe to call twice."""
+    global _armed
+    if not _armed:
+        _armed = True
+        for touchpoint in TOUCHPOINTS:
+            register_post_import_hook(_apply(touchpoint), touchpoint.module)
+
+
+def _apply(touchpoint: Touchpoint) -> Callable[[ModuleType], None]:
+    def hook(module: ModuleType) -> None:
+        missing = [name for name in touchpoint.attributes if not _has(module, name)]
+        if missing:
+            _failures.append(f"{touchpoint.module}.{missing[0]}")
+        else:
+            touchpoint.apply(module)
+
+    return hook
+
+
+def _has(module: ModuleType, name: str) -> bool:
+    try:
+        reduce(getattr, name.split("."), module)
+    except AttributeError:
+        return False
+    return True
+
+
+def check_touchpoints() -> None:
+    """Raises RuntimeError, naming what LLaMA-Factory lacks and its version, unless every touchpoint fits."""
+    if _failures:
+        raise RuntimeError(
+            f"llamafactory-gaze expects {', '.join(_failures)} in LLaMA-Factory, as in version 0.9.5; version "
+            f"{version('llamafactory')} does not have it. Install llamafactory==0.9.5."
+        )
+
+
+def touch(module: str, *attributes: str) -> Callable[[Callable[[ModuleType], None]], Callable[[ModuleType], None]]:
+    def add(apply: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
+        TOUCHPOINTS.append(Touchpoint(module, attributes, apply))
+        return apply
+
+    return add
+
+
+@touch("llamafactory.extras.constants", "MROPE_MODELS")
+def _multimodal_positions(module: ModuleType) -> None:
+    """The collator checks by model type that 3-D positions were made."""
+    module.MROPE_MODELS.add(MODEL_TYPE)
+
+
+@touch("llamafactory.model.model_utils.visual", "COMPOSITE_MODELS", "_register_composite_model")
+def _composite_model(module: ModuleType) -> None:
+    """Which modules are vision, projector and language: as for Qwen2.5-VL. There is no public function for it."""
+    stock = module.COMPOSITE_MODELS["qwen2_5_vl"]
+    module._register_composite_model(
+        model_type=MODEL_TYPE,
+        projector_keys=stock.projector_keys,
+        vision_model_keys=stock.vision_model_keys,
+        language_model_keys=stock.language_model_keys,
+        lora_conflict_keys=stock.lora_conflict_keys,
+    )
+
+
+@touch("llamafactory.hparams.parser", "_parse_args", "_TRAIN_ARGS", "_INFER_ARGS", "_EVAL_ARGS")
+def _recipe_keys(module: ModuleType) -> None:
+    """The gaze_* keys are one more class of arguments, taken out of the result again and attached to two of the others.
+
+    (A subclass of ModelArguments would be simpler, but LLaMA-Factory copies ModelArguments field by field elsewhere.)
+    """
+    from llamafactory_gaze.integration.arguments import GazeArguments
+
+    for classes in (module._TRAIN_ARGS, module._INFER_ARGS, module._EVAL_ARGS):
+        classes.append(GazeArguments)
+    wrap_function_wrapper(module, "_parse_args", _parse_args)
+
+
+def _parse_args(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> tuple[Any, ...]:
+    from llamafactory.hparams import DataArguments, FinetuningArguments, ModelArguments, TrainingArguments
+
+    from llamafactory_gaze.integration.arguments import GazeArguments, check_recipe
+
+    parsed = wrapped(*args, **kwargs)
+
+    def of(kind: type) -> Any:
+        return next((arguments for arguments in parsed if isinstance(arguments, kind)), None)
+
+    gaze, model_args, data_args = of(GazeArguments), of(ModelArguments), of(DataArguments)
+    if gaze is None:  # Ray's own arguments are parsed by the same function
+        return parsed
+    wants_gaze = check_recipe(gaze, model_args, data_args, of(FinetuningArguments), of(TrainingArguments))
+    if wants_gaze:
+        from llamafactory_gaze.versions import check_versions
+
+        check_versions()
+        check_touchpoints()
+        import llamafactory_gaze.modeling  # noqa: F401 - registers the Auto classes before a processor is loaded
+    model_args.gaze = data_args.gaze = gaze if wants_gaze else None
+    return tuple(arguments for arguments in parsed if arguments is not gaze)
+
+
+@touch("llamafactory.data.parser", "DatasetAttr.join")
+def _saliencies_column(module: ModuleType) -> None:
+    """dataset_info.json may name the column of maps; LLaMA-Factory reads a fixed list of columns."""
+
+    def join(wrapped: Callable[..., None], instance: Any, args: Any, kwargs: Any) -> None:
+        wrapped(*args, **kwargs)
+        (attr,) = args
+        instance.saliencies = attr.get("columns", {}).get("saliencies")
+
+    wrap_function_wrapper(module, "DatasetAttr.join", join)
+
+
+@touch("llamafactory.data.converter", "register_dataset_converter", "SharegptDatasetConverter", "DATASET_CONVERTERS")
+def _converter(module: ModuleType) -> None:
+    """`"formatting": "gaze"` in dataset_info.json."""
+    from llamafactory_gaze.integration.converter import FORMATTING, GazeDatasetConverter
+
+    module.register_dataset_converter(FORMATTING, GazeDatasetConverter)
+
+
+@touch("llamafactory.data.template", "register_template", "get_mm_plugin", "TEMPLATES")
+def _template(module: ModuleType) -> None:
+    """The template `qwen2_5_vl_gaze`: `qwen2_vl` with another multimodal plug-in."""
+    from dataclasses import fields
+
+    from llamafactory.data.mm_plugin import register_mm_plugin
+
+    from llamafactory_gaze.integration.mm_plugin import GazeQwen2VLPlugin
+
+    stock = module.TEMPLATES["qwen2_vl"]
+    register_mm_plugin(MODEL_TYPE, GazeQwen2VLPlugin)
+    mm_plugin = module.get_mm_plugin(
+        MODEL_TYPE, image_token=stock.mm_plugin.image_token, video_token=stock.mm_plugin.video_token
+    )
+    slots = {field.name: getattr(stock, field.name) for field in fields(stock)}
+    module.register_template(MODEL_TYPE, **{**slots, "mm_plugin": mm_plugin, "template_class": type(stock)})
+
+
+@touch("llamafactory.data.loader", "align_dataset")
+def _align_dataset(module: ModuleType) -> None:
+    """Before a gaze data set is converted: its rows get numbers, and `gaze_ablation: shuffle` exchanges its maps."""
+
+    def align_dataset(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        from llamafactory_gaze.integration.converter import FORMATTING, number_rows, shuffle_maps
+
+        dataset, dataset_attr, data_args, training_args = args
+        if dataset_attr.formatting == FORMATTING:
+            if data_args.gaze is not None and data_args.gaze.gaze_ablation == "shuffle":
+                columns = (dataset_attr.images, dataset_attr.saliencies or "saliencies")
+                dataset = shuffle_maps(dataset, *columns, seed=training_args.seed)
+            dataset = number_rows(dataset)
+        return wrapped(dataset, dataset_attr, data_args, training_args)
+
+    wrap_function_wrapper(module, "align_dataset", align_dataset)
+
+
+@touch("llamafactory.model.loader", "load_config", "patch_processor", "init_adapter")
+def _model(module: ModuleType) -> None:
+    """A Qwen2.5-VL configuration becomes a gaze one, and `lora_target: gaze` becomes module names."""
+    wrap_function_wrapper(module, "load_config", _load_config)
+    wrap_function_wrapper(module, "patch_processor", _patch_processor)
+    wrap_function_wrapper(module, "init_adapter", _init_adapter)
+
+
+def _load_config(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    (model_args,) = args
+    config = wrapped(model_args)
+    if getattr(model_args, "gaze", None) is None:
+        return config
+    from llamafactory_gaze.integration.settings import gaze_config
+
+    return gaze_config(config, model_args)
+
+
+def _patch_processor(wrapped: Callable[..., None], instance: Any, args: Any, kwargs: Any) -> None:
+    """The multimodal plug-in sees the processor and nothing else of the recipe; LLaMA-Factory's own settings go there too."""
+    wrapped(*args, **kwargs)
+    processor, _, model_args = args
+    if getattr(model_args, "gaze", None) is not None:
+        processor.gaze_ablation = model_args.gaze.gaze_ablation
+
+
+def _init_adapter(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    config, model, model_args, finetuning_args, is_trainable = args
+    if getattr(model_args, "gaze", None) is None or not is_trainable:
+        return wrapped(*args)
+    from peft import PeftModel
+    from transformers.integrations import is_deepspeed_zero3_enabled
+
+    from llamafactory_gaze.integration.settings import record_settings
+    from llamafactory_gaze.integration.training import print_parameters, resolve_targets
+
+    zero3 = is_deepspeed_zero3_enabled()
+    resolved = resolve_targets(model, model_args, finetuning_args, zero3)
+    model = wrapped(config, model, model_args, resolved, is_trainable)
+    if isinstance(model, PeftModel):
+        record_settings(model, model_args.gaze)
+    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        layers = config.vision_config.gaze_layers
+        print_parameters(model, min(layers), layers)
+    return model

@@ -1,0 +1,133 @@
+"""What is trained: turns `lora_target: gaze` into exact module names, and prints what came of it.
+
+The paper's two stages (figure 1, A.4) in recipe keys:
+
+                             stage 1    stage 2
+    gaze_train_calibrator    full       lora       E_sal and cross-attention
+    gaze_train_vision        lora       lora       MLP of the first patched block, and all later blocks
+    gaze_train_projector     frozen     frozen     merger
+    gaze_train_llm           frozen     lora       language model
+"""
+
+import copy
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from llamafactory_gaze.integration.arguments import LORA_TARGET, GazeArguments
+from llamafactory_gaze.modeling.calibrator import SaliencyCalibrator
+
+
+COMPONENTS = ("visual tower before the calibrator", "calibrator", "visual tower after it", "projector", "language model")
+
+
+def component(name: str, first_patched_block: int) -> str:
+    """The component, one of `COMPONENTS`, that a parameter or module of the gaze model belongs to, by its name."""
+    if ".calibrator" in name:
+        return "calibrator"
+    if "visual.merger." in name:
+        return "projector"
+    if "visual.blocks." in name:
+        block, _, part = name.split("visual.blocks.")[1].partition(".")
+        after = int(block) > first_patched_block or (int(block) == first_patched_block and part.startswith("mlp."))
+        return COMPONENTS[2] if after else COMPONENTS[0]
+    return COMPONENTS[0] if "visual." in name else "language model"
+
+
+def training_targets(model: nn.Module, gaze: GazeArguments) -> tuple[list[str], list[str]]:
+    """Full names of the modules that get LoRA and of those that are trained in full.
+
+    LLaMA-Factory matches `lora_target` by substring, so that `blocks.2` would hit 20 to 29; full names of single linear
+    layers hit nothing but themselves.
+
+    Args:
+        model: the gaze model, before peft wraps it.
+
+    Raises:
+        ValueError: `gaze_llm_layers` names a layer that does not exist, or nothing would be trained.
+    """
+    depth = len(model.model.language_model.layers)
+    llm_layers = range(depth) if gaze.gaze_llm_layers is None else gaze.gaze_llm_layers
+    if any(layer >= depth for layer in llm_layers):
+        raise ValueError(f"`gaze_llm_layers: {gaze.gaze_llm_layers}`: the language model has layers 0 to {depth - 1}.")
+    chosen_llm = tuple(f"model.language_model.layers.{layer}." for layer in llm_layers)
+    ways = {
+        "calibrator": gaze.gaze_train_calibrator,
+        "visual tower after it": gaze.gaze_train_vision,
+        "projector": gaze.gaze_train_projector,
+        "language model": gaze.gaze_train_llm,
+    }
+    first = min(model.config.vision_config.gaze_layers)
+    lora = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+        and ways.get(component(name, first)) == "lora"
+        and (component(name, first) != "language model" or name.startswith(chosen_llm))
+    ]
+    full = [
+        name
+        for name, module in model.named_modules()
+        if (isinstance(module, SaliencyCalibrator) and gaze.gaze_train_calibrator == "full")
+        or (name == "model.visual.merger" and gaze.gaze_train_projector == "full")
+    ]
+    if not lora:
+        raise ValueError(
+            "`lora_target: gaze` finds nothing to train by LoRA: write `lora` for at least one of "
+            "gaze_train_calibrator, gaze_train_vision, gaze_train_projector, gaze_train_llm."
+        )
+    return lora, full
+
+
+def resolve_targets(model: nn.Module, model_args: Any, finetuning_args: Any, zero3: bool) -> Any:
+    """Finetuning arguments in which `lora_target: gaze` has become module names; others come back unchanged.
+
+    Raises:
+        ValueError: stage 2 would go on training stage 1's adapter instead of a new one.
+    """
+    if LORA_TARGET not in finetuning_args.lora_target:
+        return finetuning_args
+    if model_args.adapter_name_or_path is not None:
+        if not finetuning_args.create_new_adapter:
+            raise ValueError(
+                "`adapter_name_or_path` with `lora_target: gaze` needs `create_new_adapter: true`: without it "
+                "LLaMA-Factory goes on training the old adapter, and the language model's LoRA is never made."
+            )
+        if zero3:
+            raise ValueError(
+                "Under DeepSpeed ZeRO-3 LLaMA-Factory does not merge `adapter_name_or_path` but goes on training it. "
+                "Merge stage 1 first (llamafactory-cli export yaml_recipes/export.yaml) and start from the result, or "
+                "use ZeRO-2."
+            )
+    lora, full = training_targets(model, model_args.gaze)
+    resolved = copy.copy(finetuning_args)
+    resolved.lora_target = lora
+    resolved.additional_target = full or None
+    # The names are exact; LLaMA-Factory's own freezing by substring would take them out again.
+    resolved.freeze_vision_tower = resolved.freeze_multi_modal_projector = resolved.freeze_language_model = False
+    return resolved
+
+
+def count_parameters(model: nn.Module, first_patched_block: int) -> dict[str, dict[str, int]]:
+    """Numbers of parameters by component and by the way they are trained: `full`, `lora`, `frozen`."""
+    counts = {name: {"full": 0, "lora": 0, "frozen": 0} for name in COMPONENTS}
+    for name, parameter in model.named_parameters():
+        if ".original_module." in name:  # peft's untrained copy of a module that is trained in full
+            continue
+        way = "frozen" if not parameter.requires_grad else "lora" if ".lora_" in name else "full"
+        # Under ZeRO-3 a parameter is spread over the ranks and looks empty here.
+        counts[component(name, first_patched_block)][way] += getattr(parameter, "ds_numel", parameter.numel())
+    return counts
+
+
+def print_parameters(model: nn.Module, first_patched_block: int, layers: list[int]) -> None:
+    """The table of what is trained in full, by LoRA, and frozen."""
+    table = Table(title=f"What is trained (calibrator in block {', '.join(map(str, layers))} of the visual tower)")
+    table.add_column("")
+    for way in ("in full", "by LoRA", "frozen"):
+        table.add_column(way, justify="right")
+    for name, counts in count_parameters(model, first_patched_block).items():
+        table.add_row(name, *(f"{counts[way]:,}" if counts[way] else "-" for way in ("full", "lora", "frozen")))
+    Console().print(table)

