@@ -79,6 +79,8 @@ class GazeArguments:
     )
 
     def __post_init__(self) -> None:
+        if self.gaze_ablation is False:
+            self.gaze_ablation = "off"  # YAML reads a bare `off` as false
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if value not in choices and not (value is None and name in GAZE_FIELDS):

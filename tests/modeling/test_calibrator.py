@@ -1,0 +1,110 @@
+"""The calibrator against an independent numpy version of the paper's formulas (appendix A.3)."""
+
+import numpy as np
+import pytest
+import torch
+
+from llamafactory_gaze.modeling.calibrator import Gaze, SaliencyCalibrator
+from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeVisionConfig
+
+
+WIDTH, HEADS, LENGTHS = 32, 4, (16, 24)  # two images of 16 and 24 patches
+
+
+def make_calibrator(**gaze) -> SaliencyCalibrator:
+    torch.manual_seed(0)
+    config = Qwen2_5_VLGazeVisionConfig(depth=2, hidden_size=WIDTH, num_heads=2, gaze_num_heads=HEADS, **gaze)
+    config._attn_implementation = "eager"
+    calibrator = SaliencyCalibrator(config).double()
+    with torch.no_grad():
+        for parameter in calibrator.parameters():  # W_O starts at zero and norms at one: nothing would be tested
+            parameter.normal_(std=0.3)
+    return calibrator
+
+
+def make_input() -> tuple[torch.Tensor, Gaze]:
+    generator = torch.Generator().manual_seed(1)
+    features = torch.randn(sum(LENGTHS), WIDTH, generator=generator, dtype=torch.float64)
+    saliency = torch.rand(sum(LENGTHS), 392, generator=generator, dtype=torch.float64)
+    return features, Gaze(saliency, torch.tensor([0, *np.cumsum(LENGTHS)], dtype=torch.int32))
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    scores = np.exp(scores - scores.max(-1, keepdims=True))
+    return scores / scores.sum(-1, keepdims=True)
+
+
+def reference(calibrator: SaliencyCalibrator, features: np.ndarray, saliency: np.ndarray) -> np.ndarray:
+    """One image, written from the paper: Eq. (1), MHCA, and the two ways to integrate Z."""
+    weight = {name: value.detach().numpy() for name, value in calibrator.state_dict().items()}
+    if calibrator.config.gaze_query == "global":
+        saliency = saliency.mean(0, keepdims=True)
+    m = saliency @ weight["saliency_proj.weight"].T
+    kv = features / np.sqrt((features**2).mean(-1, keepdims=True) + 1e-6) * weight["norm.weight"]
+    q, k, v = (
+        source @ weight[f"{name}_proj.weight"].T for name, source in (("q", m), ("k", kv), ("v", kv))
+    )
+    d_h = WIDTH // HEADS
+    heads = [
+        softmax(q[:, i : i + d_h] @ k[:, i : i + d_h].T / np.sqrt(d_h)) @ v[:, i : i + d_h]
+        for i in range(0, WIDTH, d_h)
+    ]
+    x = features + np.concatenate(heads, axis=1) @ weight["o_proj.weight"].T
+    if calibrator.config.gaze_norm == "post":
+        x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+        x = x * weight["post_norm.weight"] + weight["post_norm.bias"]
+    return x
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize("query", ["patch", "global"])
+def test_equals_the_papers_formulas(query, norm, attention):
+    calibrator = make_calibrator(gaze_query=query, gaze_norm=norm)
+    calibrator.config._attn_implementation = attention
+    features, gaze = make_input()
+    with torch.no_grad():
+        output = calibrator(features, gaze).numpy()
+
+    first = LENGTHS[0]
+    for image in (slice(None, first), slice(first, None)):
+        expected = reference(calibrator, features[image].numpy(), gaze.saliency[image].numpy())
+        # the RMSNorm of transformers computes in float32
+        np.testing.assert_allclose(output[image], expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("query", ["patch", "global"])
+def test_the_map_of_one_image_leaves_the_other_alone(query):
+    calibrator = make_calibrator(gaze_query=query)
+    features, gaze = make_input()
+    changed = gaze.saliency.clone()
+    changed[: LENGTHS[0]] = 0.5
+    with torch.no_grad():
+        before, after = calibrator(features, gaze), calibrator(features, gaze._replace(saliency=changed))
+    assert torch.equal(before[LENGTHS[0] :], after[LENGTHS[0] :])
+    assert (before[: LENGTHS[0]] != after[: LENGTHS[0]]).any(1).all()
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_an_image_without_a_map_passes_untouched_and_the_parameters_still_get_gradients(norm):
+    calibrator = make_calibrator(gaze_norm=norm)
+    features, gaze = make_input()
+    saliency = gaze.saliency.clone()
+    saliency[: LENGTHS[0]] = -1
+    output = calibrator(features, gaze._replace(saliency=saliency))
+    assert torch.equal(output[: LENGTHS[0]], features[: LENGTHS[0]])
+    assert not torch.equal(output[LENGTHS[0] :], features[LENGTHS[0] :])
+
+    output = calibrator(features, gaze._replace(saliency=torch.full_like(saliency, -1)))
+    assert torch.equal(output, features)
+    output.sum().backward()  # DDP waits for a gradient of every parameter, be it zero
+    assert all(p.grad is not None and not p.grad.any() for p in calibrator.parameters())
+
+
+def test_no_saliency_differs_from_no_map():
+    """A black map says 'nobody looked here', and is not the same as having no map."""
+    calibrator = make_calibrator()
+    features, gaze = make_input()
+    with torch.no_grad():
+        black = calibrator(features, gaze._replace(saliency=torch.zeros_like(gaze.saliency)))
+    assert (black != features).any(1).all()
