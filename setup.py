@@ -26,13 +26,13 @@ setup(
         "wrapt>=1.16",
         "packaging",
         "rich>=13",
-        "typer>=0.12",
+        "typer>=0.19",
         # LLaMA-Factory's `predict_with_generate` asks for these three
         "jieba",
         "nltk>=3.9",
         "rouge-chinese",
         # data
-        "pillow",
+        "pillow>=10.1",
         "scipy>=1.11",
         # evaluation
         "evaluate>=0.4.6",

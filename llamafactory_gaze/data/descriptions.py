@@ -1,0 +1,112 @@
+"""Tables of spoken or written descriptions: who said what about which image."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from llamafactory_gaze.data.tables import DataError, Table, read_table
+
+
+# The fields of a row of the data set that this project writes itself: a column of that name would be overwritten.
+_RESERVED = ("id", "image_id", "conversations", "images", "saliencies")
+PLACEHOLDER = re.compile("<(image|video|audio)>")  # LLaMA-Factory counts these in every message
+
+
+@dataclass(frozen=True)
+class Description:
+    """One row of the table."""
+
+    image: str  # file name, relative to the folder of images
+    participant: str
+    text: str
+    category: str | None
+    normalized: str | None  # the same content in the base model's manner: the target of stage 1
+    extra: dict[str, str]  # all other columns
+    where: str  # file and line, for messages
+
+    @property
+    def image_id(self) -> str:
+        return str(PurePosixPath(self.image).with_suffix(""))
+
+    @property
+    def id(self) -> str:
+        return f"{self.image_id}_{self.participant}"
+
+
+def read_descriptions(path: Path) -> list[Description]:
+    """Read a table with the columns image, participant and description, and perhaps category and normalized.
+
+    Raises:
+        DataError: names the first bad row: an empty cell, an image name that leaves the folder, a second row for the
+            same image and participant, an image with two categories, a placeholder of LLaMA-Factory in the text.
+    """
+    table = read_table(path)
+    table.require(("image", "participant", "description"))
+    if "" in table.columns:
+        raise DataError(
+            f"{path} has a column without a name; name it, or remove it (pandas writes one unless index=False)."
+        )
+    clash = [name for name in _RESERVED if name in table.columns]
+    if clash:
+        raise DataError(
+            f"{path} has a column '{clash[0]}', a field that this command writes itself; rename the column."
+        )
+
+    descriptions: list[Description] = []
+    first: dict[str, Description] = {}  # by id
+    first_of_image: dict[str, Description] = {}  # by image_id
+    for i in range(len(table)):
+        description = _read_row(table, i)
+        same = first.setdefault(description.id, description)
+        if same is not description:
+            raise DataError(
+                f"{description.where} describes image {description.image} by participant {description.participant}, "
+                f"but so does {same.where} ({same.image}, {same.participant}); one row each is expected."
+            )
+        sibling = first_of_image.setdefault(description.image_id, description)
+        if sibling.image != description.image:
+            raise DataError(
+                f"{description.where} names the image {description.image}, but {sibling.where} names {sibling.image}; "
+                "expected names that differ in more than their ending."
+            )
+        if sibling.category != description.category:
+            raise DataError(
+                f"{description.where} gives image {description.image} the category '{description.category}', but "
+                f"{sibling.where} gives it '{sibling.category}'; expected one category per image."
+            )
+        descriptions.append(description)
+    return descriptions
+
+
+def _read_row(table: Table, i: int) -> Description:
+    cells = {name: column[i] for name, column in table.columns.items()}
+    where = table.at(i)
+    for name in ("image", "participant", "description", "category", "normalized"):
+        if cells.get(name) == "":
+            raise DataError(f"{where}: the column {name} is empty.")
+    for name in ("description", "normalized"):
+        placeholder = PLACEHOLDER.search(cells.get(name, ""))
+        if placeholder:
+            raise DataError(
+                f"{where}: the {name} contains {placeholder[0]}, LLaMA-Factory's mark of a picture's place; remove it."
+            )
+    image = cells.pop("image")
+    if image.startswith("/") or "\\" in image or ".." in image.split("/") or not PurePosixPath(image).name:
+        raise DataError(f"{where}: the image is '{image}'; expected a file name inside the folder of images.")
+    participant = cells.pop("participant")
+    if not re.fullmatch(r"[\w.-]+", participant):
+        raise DataError(
+            f"{where}: the participant is '{participant}', which becomes part of file names; expected letters, digits, "
+            "'_', '-' and '.' only."
+        )
+    return Description(
+        image=image,
+        participant=participant,
+        text=cells.pop("description"),
+        category=cells.pop("category", None),
+        normalized=cells.pop("normalized", None),
+        extra=cells,
+        where=where,
+    )

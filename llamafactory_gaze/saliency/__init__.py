@@ -1,0 +1,22 @@
+"""Saliency maps: image files in, patches in the order of the visual encoder out. Nothing here imports torch."""
+
+from llamafactory_gaze.saliency.maps import (
+    SaliencyMapError,
+    check_aspect_ratio,
+    overlay,
+    probe_saliency_map,
+    read_saliency_map,
+)
+from llamafactory_gaze.saliency.patches import NO_MAP, no_map_patches, patchify
+
+
+__all__ = [
+    "NO_MAP",
+    "SaliencyMapError",
+    "check_aspect_ratio",
+    "no_map_patches",
+    "overlay",
+    "patchify",
+    "probe_saliency_map",
+    "read_saliency_map",
+]

@@ -1,0 +1,80 @@
+"""Cut a saliency map into patches as Qwen2.5-VL's image processor cuts the image: the paper's M_sal_patches (A.3.1).
+
+The processor (transformers, `models/qwen2_vl/image_processing_qwen2_vl.py`) does not list the patches row by row: it
+lists the merge windows row by row (2x2 patches that become one token of the language model), and inside a window its
+patches. For an image of 4 x 6 patches:
+
+     0  1 |  4  5 |  8  9
+     2  3 |  6  7 | 10 11
+    ------+-------+------
+    12 13 | 16 17 | 20 21
+    14 15 | 18 19 | 22 23
+
+Each patch is one row of numbers: channel by channel, in a channel frame by frame (a still image is repeated to
+`temporal_patch_size` frames), in a frame pixel row by pixel row. So one channel is a run of
+temporal_patch_size * patch_size**2 columns, and a map can stand behind the three colours as a fourth channel.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from llamafactory_gaze.saliency.maps import resize_map
+
+
+NO_MAP = -1.0  # every value of an image without a map; no real map has it, and bfloat16 holds it exactly
+
+
+def patchify(
+    saliency: np.ndarray,
+    grid_thw: tuple[int, int, int],
+    patch_size: int = 14,
+    merge_size: int = 2,
+    temporal_patch_size: int = 2,
+) -> np.ndarray:
+    """Resample a map to the grid of its image and cut it into patches in the processor's order (picture above).
+
+    Args:
+        saliency: (H, W) in [0, 1], any size; stretched to (h * patch_size, w * patch_size) pixels.
+        grid_thw: (t, h, w) of the image in patches, one row of the processor's `image_grid_thw`. Where t > 1, every
+            frame gets the same map.
+        patch_size, merge_size, temporal_patch_size: the settings of the image processor.
+
+    Returns:
+        (t * h * w, temporal_patch_size * patch_size**2) float32 in [0, 1].
+
+    Raises:
+        ValueError: the map is not two-dimensional or leaves [0, 1], or the grid does not consist of whole windows.
+    """
+    _check_grid(grid_thw, merge_size)
+    if saliency.ndim != 2:
+        raise ValueError(f"A saliency map has two dimensions (height, width), found the shape {saliency.shape}.")
+    if not (saliency.min() >= 0 and saliency.max() <= 1):  # said this way round, NaN is refused too
+        raise ValueError(f"A saliency map has values in [0, 1], found {saliency.min()} to {saliency.max()}.")
+
+    t, h, w = grid_thw
+    pixels = resize_map(saliency, (w * patch_size, h * patch_size))
+    windows = pixels.reshape(h // merge_size, merge_size, patch_size, w // merge_size, merge_size, patch_size)
+    # (window row, row in window, y, window column, column in window, x) -> window by window, patch by patch
+    patches = windows.transpose(0, 3, 1, 4, 2, 5).reshape(h * w, patch_size**2)
+    return np.tile(patches, (t, temporal_patch_size))
+
+
+def no_map_patches(
+    grid_thw: tuple[int, int, int],
+    patch_size: int = 14,
+    merge_size: int = 2,
+    temporal_patch_size: int = 2,
+) -> np.ndarray:
+    """The patches of an image without a map: the shape that `patchify` returns, filled with `NO_MAP`."""
+    _check_grid(grid_thw, merge_size)
+    t, h, w = grid_thw
+    return np.full((t * h * w, temporal_patch_size * patch_size**2), NO_MAP, dtype=np.float32)
+
+
+def _check_grid(grid_thw: tuple[int, int, int], merge_size: int) -> None:
+    t, h, w = grid_thw
+    if min(t, h, w) < 1 or h % merge_size or w % merge_size:
+        raise ValueError(
+            f"The grid {t}x{h}x{w} does not consist of whole windows of {merge_size}x{merge_size} patches."
+        )

@@ -1,0 +1,87 @@
+"""`llamafactory-gaze dataset`: the real command on the OSIE sample, its messages, and that its help is quick."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from llamafactory_gaze.cli import app
+from llamafactory_gaze.saliency import read_saliency_map
+
+
+def arguments(options, *more):
+    files = ("--fixations", options.fixations, "--images", options.images, "--descriptions", options.descriptions)
+    return [str(a) for a in ("dataset", *files, "--name", options.name, "--dataset-dir", options.dataset_dir, *more)]
+
+
+def test_osie(osie, tmp_path):
+    inputs = {name: osie / name for name in ("fixations.csv", "stimuli", "descriptions.csv")}
+    files = [("--fixations", "fixations.csv"), ("--images", "stimuli"), ("--descriptions", "descriptions.csv")]
+    command = ["dataset", *(part for option, name in files for part in (option, str(inputs[name])))]
+    result = CliRunner().invoke(app, [*command, "--name", "osie", "--dataset-dir", str(tmp_path), "--sigma-px", "24"])
+    assert result.exit_code == 0, result.output
+    assert "3460 read, 3460 in a map" in result.output
+    assert "NOT style-normalised" in result.output
+    assert f"llamafactory-gaze demo --dataset-dir {tmp_path} --dataset osie" in result.output
+
+    rows = {
+        split: json.loads((tmp_path / "osie" / f"{split}.json").read_text()) for split in ("stage1", "stage2", "test")
+    }
+    assert [len(rows[split]) for split in ("stage1", "stage2", "test")] == [76, 76, 24]
+    assert {row["category"] for row in rows["test"]} == {"Object", "Composition", "Social"}
+    # On image 1001 people looked longest at the music player above the plate.
+    saliency = read_saliency_map(tmp_path / "osie" / "maps" / "1001.png")
+    assert saliency.shape == (600, 800)
+    row, column = np.unravel_index(saliency.argmax(), saliency.shape)
+    assert 310 < column < 410 and 30 < row < 180
+    assert Image.open(tmp_path / "osie" / "preview.png").size == (1308, 906)
+
+
+def test_a_wrong_input_ends_in_one_sentence(recording):
+    recording.fixations[3] = "a1.png,p2,0,left,5,90"
+    options = recording.options()
+    result = CliRunner().invoke(app, arguments(options, "--sigma-px", "4"))
+    assert result.exit_code == 1
+    assert f"Error: {options.fixations}, line 4: x is 'left', expected a number." in result.stderr
+    assert "Traceback" not in result.output
+    assert not options.dataset_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ([], "The Gaussian's width is missing; give --sigma-px, or --pixels-per-degree"),
+        (["--sigma-px", "4", "--pixels-per-degree", "24"], "both set the Gaussian's width"),
+        (["--sigma-px", "4", "--columns", "x"], "--columns x is not understood"),
+        (["--sigma-px", "4", "--columns", "x=A", "--columns", "x=B"], "--columns x=B is not understood"),
+    ],
+)
+def test_wrong_options_are_explained(recording, more, message):
+    result = CliRunner().invoke(app, arguments(recording.options(), *more))
+    assert result.exit_code == 1
+    assert message in result.stderr
+
+
+def test_columns_and_degrees(recording):
+    recording.fixations[0] = "picture,participant,index,x,FIX_Y,duration_ms"
+    options = recording.options()
+    more = ["--columns", "image=picture", "--columns", "y=FIX_Y", "--pixels-per-degree", "8", "--sigma-degrees", "0.5"]
+    result = CliRunner().invoke(app, arguments(options, *more))
+    assert result.exit_code == 0, result.output
+    card = (options.dataset_dir / "small" / "README.md").read_text()
+    assert "standard deviation of 4 pixels" in card and "image = picture, y = FIX_Y" in card
+
+
+def test_the_help_imports_nothing_heavy():
+    script = (
+        "import sys; from llamafactory_gaze.cli import app\n"
+        "try: app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'transformers', 'pandas', 'numpy', 'llamafactory'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "dataset" in result.stdout and result.stdout.endswith("[]\n"), result.stdout + result.stderr
