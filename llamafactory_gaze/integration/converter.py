@@ -76,9 +76,13 @@ class GazeDatasetConverter(SharegptDatasetConverter):
             return image
         saliency = self._located(saliency)
         size = probe_saliency_map(saliency)
-        if self.data_args.gaze.gaze_ablation != "shuffle":  # a shuffled map is somebody else's, it is stretched to fit
+        if not self._shuffled():  # a shuffled map is somebody else's, it is stretched to fit
             check_aspect_ratio(size, _image_size(image), _name(saliency, "the saliency map"), _name(image, "its image"))
         return attach(image, saliency)
+
+    def _shuffled(self) -> bool:
+        gaze = getattr(self.data_args, "gaze", None)
+        return gaze is not None and gaze.gaze_ablation == "shuffle"
 
     def _located(self, saliency: Any) -> str | bytes:
         """A map as a path that exists or as bytes."""

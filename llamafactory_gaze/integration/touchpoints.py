@@ -172,22 +172,33 @@ def _template(module: ModuleType) -> None:
     module.register_template(MODEL_TYPE, **{**slots, "mm_plugin": mm_plugin, "template_class": type(stock)})
 
 
-@touch("llamafactory.data.loader", "align_dataset")
-def _align_dataset(module: ModuleType) -> None:
-    """Before a gaze data set is converted: its rows get numbers, and `gaze_ablation: shuffle` exchanges its maps."""
+@touch("llamafactory.data.loader", "align_dataset", "merge_dataset")
+def _datasets(module: ModuleType) -> None:
+    """Before a gaze data set is converted, its rows get numbers, and `gaze_ablation: shuffle` exchanges its maps; before
+    data sets are joined, their images get one type."""
 
     def align_dataset(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         from llamafactory_gaze.integration.converter import FORMATTING, number_rows, shuffle_maps
 
         dataset, dataset_attr, data_args, training_args = args
         if dataset_attr.formatting == FORMATTING:
-            if data_args.gaze is not None and data_args.gaze.gaze_ablation == "shuffle":
+            gaze = getattr(data_args, "gaze", None)
+            if gaze is not None and gaze.gaze_ablation == "shuffle":
                 columns = (dataset_attr.images, dataset_attr.saliencies or "saliencies")
                 dataset = shuffle_maps(dataset, *columns, seed=training_args.seed)
             dataset = number_rows(dataset)
         return wrapped(dataset, dataset_attr, data_args, training_args)
 
+    def merge_dataset(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        datasets, data_args = args
+        if getattr(data_args, "gaze", None) is not None:
+            from llamafactory_gaze.integration.mixing import harmonise_images
+
+            datasets = harmonise_images(datasets)
+        return wrapped(datasets, data_args, **kwargs)
+
     wrap_function_wrapper(module, "align_dataset", align_dataset)
+    wrap_function_wrapper(module, "merge_dataset", merge_dataset)
 
 
 @touch("llamafactory.model.loader", "load_config", "patch_processor", "init_adapter")
