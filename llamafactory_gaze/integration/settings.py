@@ -10,7 +10,7 @@ from typing import Any
 from peft import PeftConfig
 
 import llamafactory_gaze
-from llamafactory_gaze.integration.arguments import GazeArguments
+from llamafactory_gaze.integration.arguments import TEMPLATE, GazeArguments
 from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeConfig
 
 
@@ -31,7 +31,7 @@ def gaze_config(config: Any, model_args: Any) -> Qwen2_5_VLGazeConfig:
     """
     if config.model_type not in _BASES:
         raise ValueError(
-            f"`template: qwen2_5_vl_gaze` needs a Qwen2.5-VL model, but {model_args.model_name_or_path} is of type "
+            f"`template: {TEMPLATE}` needs a Qwen2.5-VL model, but {model_args.model_name_or_path} is of type "
             f"{config.model_type}. Give e.g. Qwen/Qwen2.5-VL-3B-Instruct."
         )
     gaze: GazeArguments = model_args.gaze
@@ -66,6 +66,30 @@ def adapter_settings(adapter: str, model_args: Any) -> dict[str, Any]:
     Raises:
         ValueError: it carries none.
     """
+    record = _read_record(adapter, model_args)
+    if record is None:
+        raise ValueError(
+            f"Adapter {adapter} carries no gaze settings: it was not trained with `template: {TEMPLATE}`. "
+            "Merge it into the base model first (llamafactory-cli export), then train or predict with the result."
+        )
+    return record["settings"]
+
+
+def refuse_gaze_adapters(model_args: Any) -> None:
+    """For recipes without gaze: peft would load a gaze adapter into a stock model and drop the calibrator silently.
+
+    Raises:
+        ValueError: an adapter was trained with gaze.
+    """
+    for adapter in model_args.adapter_name_or_path or []:
+        if _read_record(adapter, model_args) is not None:
+            raise ValueError(
+                f"Adapter {adapter} was trained with gaze, and without it would lose a part of its weights. "
+                f"Write `template: {TEMPLATE}`, and `gaze_ablation: off` to use it without maps."
+            )
+
+
+def _read_record(adapter: str, model_args: Any) -> dict[str, Any] | None:
     config = PeftConfig.from_pretrained(
         adapter,
         subfolder=model_args.adapter_folder,
@@ -73,13 +97,7 @@ def adapter_settings(adapter: str, model_args: Any) -> dict[str, Any]:
         revision=model_args.model_revision,
         token=model_args.hf_hub_token,
     )
-    record = (config.auto_mapping or {}).get(_RECORD)
-    if record is None:
-        raise ValueError(
-            f"Adapter {adapter} carries no gaze settings: it was not trained with `template: qwen2_5_vl_gaze`. "
-            "Merge it into the base model first (llamafactory-cli export), then train or predict with the result."
-        )
-    return record["settings"]
+    return (config.auto_mapping or {}).get(_RECORD)
 
 
 def record_settings(model: Any, gaze: GazeArguments) -> None:

@@ -229,7 +229,12 @@ def _patch_processor(wrapped: Callable[..., None], instance: Any, args: Any, kwa
 
 def _init_adapter(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
     config, model, model_args, finetuning_args, is_trainable = args
-    if getattr(model_args, "gaze", None) is None or not is_trainable:
+    if getattr(model_args, "gaze", None) is None:
+        from llamafactory_gaze.integration.settings import refuse_gaze_adapters
+
+        refuse_gaze_adapters(model_args)
+        return wrapped(*args)
+    if not is_trainable:
         return wrapped(*args)
     from peft import PeftModel
     from transformers.integrations import is_deepspeed_zero3_enabled
