@@ -1,4 +1,4 @@
-"""How the stock `llamafactory-cli` finds the plug-in: torch calls `arm()` at the end of `import torch`, in every process.
+"""How the stock `llamafactory-cli` finds the plug-in: torch calls `arm()` at the end of its import, in every process.
 
 setup.py names `arm` as an entry point of the group `torch.backends`, which torch loads by itself (its documented
 autoload mechanism). LLaMA-Factory has no plug-in hook of its own, and its torchrun workers start in LLaMA-Factory's own

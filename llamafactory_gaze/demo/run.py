@@ -152,7 +152,8 @@ def _run_all(steps: list[Step], output: Path, jobs: int) -> None:
     by_name = {step.name: step for step in steps}
     for step in steps:
         step.key = _key(step, [by_name[name].key for name in step.needs])
-    waiting, failures = list(steps), []
+    waiting: list[Step] = list(steps)
+    failures: list[StepFailed] = []
     cancelled = threading.Event()
     with ThreadPoolExecutor(jobs) as pool:
         running: dict[Future[None], Step] = {}

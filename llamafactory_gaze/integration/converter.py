@@ -105,7 +105,7 @@ def _name(source: Any, otherwise: str) -> str:
 
 def _image_size(image: str | dict[str, Any]) -> tuple[int, int]:
     """(width, height) from the header of an image file."""
-    source = image if isinstance(image, str) else image.get("bytes") or image.get("path")
+    source: Any = image if isinstance(image, str) else image.get("bytes") or image.get("path")
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as opened:
             return opened.size

@@ -1,7 +1,7 @@
 """Lets data sets with files and data sets with embedded images stand in one `dataset:` list.
 
 Arrow joins columns of equal type only: a list of paths, a list of `{"bytes", "path"}` and a list of the `datasets`
-library's own Image type are three types. Where they meet, all become `{"bytes", "path"}`, which LLaMA-Factory reads too.
+library's own Image type are three types. Where they meet, all become `{"bytes", "path"}`, which LLaMA-Factory reads.
 """
 
 from typing import Any

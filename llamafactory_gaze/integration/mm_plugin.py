@@ -1,4 +1,4 @@
-"""The multimodal plug-in `qwen2_5_vl_gaze`: puts the saliency map behind the colours of its image as a fourth channel."""
+"""The multimodal plug-in `qwen2_5_vl_gaze`: puts the saliency map behind the colours of its image, a fourth channel."""
 
 from typing import Any
 
@@ -42,14 +42,15 @@ def _saliency_patches(
     saliency: str | bytes | None, grid_thw: list[int], image_processor: Any, uniform: bool
 ) -> np.ndarray:
     """The map of one image, cut like the image -> (patches, 2 * 14 * 14) float32."""
+    t, h, w = grid_thw
     cut = {
         "patch_size": image_processor.patch_size,
         "merge_size": image_processor.merge_size,
         "temporal_patch_size": image_processor.temporal_patch_size,
     }
     if saliency is None:
-        return no_map_patches(tuple(grid_thw), **cut)
+        return no_map_patches((t, h, w), **cut)
     values = read_saliency_map(saliency)
     if uniform:
         values = np.full_like(values, values.mean())
-    return patchify(values, tuple(grid_thw), **cut)
+    return patchify(values, (t, h, w), **cut)

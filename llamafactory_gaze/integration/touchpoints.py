@@ -1,8 +1,8 @@
 """Every place where LLaMA-Factory is touched, in the order in which it imports them.
 
 Each touchpoint names a module of LLaMA-Factory and the attributes that it needs there, and runs right after that module
-was imported. If LLaMA-Factory has changed under us, the touchpoint is left out, and a recipe that asks for gaze stops at
-once with a sentence that says what is missing. Recipes without gaze run as if the plug-in were not there.
+was imported. If LLaMA-Factory has changed under us, the touchpoint is left out, and a recipe that asks for gaze stops
+at once with a sentence that says what is missing. Recipes without gaze run as if the plug-in were not there.
 """
 
 import os
@@ -174,8 +174,9 @@ def _template(module: ModuleType) -> None:
 
 @touch("llamafactory.data.loader", "align_dataset", "merge_dataset")
 def _datasets(module: ModuleType) -> None:
-    """Before a gaze data set is converted, its rows get numbers, and `gaze_ablation: shuffle` exchanges its maps; before
-    data sets are joined, their images get one type."""
+    """Before a gaze data set is converted, its rows get numbers, and `gaze_ablation: shuffle` exchanges its maps.
+    Before data sets are joined, their images get one type.
+    """
 
     def align_dataset(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         from llamafactory_gaze.integration.converter import FORMATTING, number_rows, shuffle_maps
@@ -220,7 +221,7 @@ def _load_config(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: 
 
 
 def _patch_processor(wrapped: Callable[..., None], instance: Any, args: Any, kwargs: Any) -> None:
-    """The multimodal plug-in sees the processor and nothing else of the recipe; LLaMA-Factory's own settings go there too."""
+    """The multimodal plug-in sees the processor and nothing else of the recipe; LLaMA-Factory hands settings on so."""
     wrapped(*args, **kwargs)
     processor, _, model_args = args
     if getattr(model_args, "gaze", None) is not None:

@@ -20,7 +20,13 @@ from llamafactory_gaze.integration.arguments import LORA_TARGET, GazeArguments
 from llamafactory_gaze.modeling.calibrator import SaliencyCalibrator
 
 
-COMPONENTS = ("visual tower before the calibrator", "calibrator", "visual tower after it", "projector", "language model")
+COMPONENTS = (
+    "visual tower before the calibrator",
+    "calibrator",
+    "visual tower after it",
+    "projector",
+    "language model",
+)
 
 
 def component(name: str, first_patched_block: int) -> str:
@@ -36,7 +42,7 @@ def component(name: str, first_patched_block: int) -> str:
     return COMPONENTS[0] if "visual." in name else "language model"
 
 
-def training_targets(model: nn.Module, gaze: GazeArguments) -> tuple[list[str], list[str]]:
+def training_targets(model: Any, gaze: GazeArguments) -> tuple[list[str], list[str]]:
     """Full names of the modules that get LoRA and of those that are trained in full.
 
     LLaMA-Factory matches `lora_target` by substring, so that `blocks.2` would hit 20 to 29; full names of single linear

@@ -48,13 +48,13 @@ class Qwen2_5_VLGazeVisionConfig(Qwen2_5_VLVisionConfig):
         super().__post_init__(**kwargs)
 
     def _check_gaze(self) -> None:
-        layers = self.gaze_layers
+        layers, heads = self.gaze_layers, self.gaze_num_heads or 0
         if not layers or len(set(layers)) != len(layers) or not all(0 <= layer < self.depth for layer in layers):
             raise ValueError(
                 f"gaze_layers is {layers}: give at least one block of the visual tower, each once, "
                 f"from 0 to {self.depth - 1}."
             )
-        if self.gaze_num_heads < 1 or self.hidden_size % self.gaze_num_heads:
+        if heads < 1 or self.hidden_size % heads:
             allowed = [n for n in range(1, self.hidden_size + 1) if self.hidden_size % n == 0]
             raise ValueError(
                 f"gaze_num_heads is {self.gaze_num_heads}: the tower's width {self.hidden_size} must be divisible by "

@@ -3,7 +3,7 @@
 Each class overrides one thing of its stock parent (transformers/models/qwen2_5_vl/modeling_qwen2_5_vl.py):
 
     Qwen2_5_VLGazeVisionBlock               the calibrator between self-attention and MLP
-    Qwen2_5_VLGazeVisionTransformer         takes the saliency channel off `pixel_values` and brings it into window order
+    Qwen2_5_VLGazeVisionTransformer         takes the saliency channel off `pixel_values`, puts it in window order
     Qwen2_5_VLGazeModel                     builds that tower; finds image tokens without `mm_token_type_ids`
     Qwen2_5_VLGazeForConditionalGeneration  the same for generation
 
@@ -61,7 +61,7 @@ class Qwen2_5_VLGazeVisionBlock(Qwen2_5_VLVisionBlock):
 
     def __init__(self, config: Qwen2_5_VLGazeVisionConfig, layer: int) -> None:
         super().__init__(config)
-        self.calibrator = SaliencyCalibrator(config) if layer in config.gaze_layers else None
+        self.calibrator = SaliencyCalibrator(config) if layer in (config.gaze_layers or ()) else None
 
     def forward(
         self,

@@ -36,7 +36,5 @@ def register_auto_classes() -> None:
     register_checkpoint_conversion_mapping(Qwen2_5_VLGazeConfig.model_type, renaming, overwrite=True)
     AutoConfig.register(Qwen2_5_VLGazeConfig.model_type, Qwen2_5_VLGazeConfig, exist_ok=True)
     AutoModel.register(Qwen2_5_VLGazeConfig, Qwen2_5_VLGazeModel, exist_ok=True)
-    AutoModelForImageTextToText.register(
-        Qwen2_5_VLGazeConfig, Qwen2_5_VLGazeForConditionalGeneration, exist_ok=True
-    )
+    AutoModelForImageTextToText.register(Qwen2_5_VLGazeConfig, Qwen2_5_VLGazeForConditionalGeneration, exist_ok=True)
     AutoProcessor.register(Qwen2_5_VLGazeConfig, Qwen2_5_VLProcessor, exist_ok=True)

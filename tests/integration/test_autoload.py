@@ -33,8 +33,8 @@ def test_llamafactory_finds_the_plugin_in_whatever_order_it_is_imported(order):
 
 def test_arming_twice_is_harmless():
     code = (
-        "from llamafactory_gaze.autoload import arm; import torch; arm(); arm(); from llamafactory.hparams import parser;"
-        "arm(); import llamafactory.data.template as t; arm();"
+        "from llamafactory_gaze.autoload import arm; import torch; arm(); arm();"
+        "from llamafactory.hparams import parser; arm(); import llamafactory.data.template as t; arm();"
         "print([c.__name__ for c in parser._TRAIN_ARGS].count('GazeArguments'), 'qwen2_5_vl_gaze' in t.TEMPLATES)"
     )
     assert python(code) == "1 True"

@@ -93,7 +93,8 @@ def test_embedded_images_and_maps(registry):
 
 def test_images_as_the_datasets_library_stores_them(registry):
     """A column of type Image, which `datasets` decodes."""
-    from datasets import Dataset, Features, Image as ImageFeature, List, Value
+    from datasets import Dataset, Features, List, Value
+    from datasets import Image as ImageFeature
 
     turns = [[{"from": "human", "value": "<image>Hi."}, {"from": "gpt", "value": "ho."}]] * 3
     features = Features(
@@ -274,7 +275,9 @@ def test_a_bad_row_is_refused(registry, bad, message):
 def test_a_missing_column_is_refused_with_those_that_are_there(registry):
     columns = {"messages": "conversations", "images": "images", "saliencies": "heat"}
     register(registry, "gaze", json.loads((registry / "gaze.json").read_text()), columns=columns)
-    with pytest.raises(ValueError, match="no column 'heat'.*Found: conversations, id, images, participant, saliencies"):
+    with pytest.raises(
+        ValueError, match=r"no column 'heat'.*Found: conversations, id, images, participant, saliencies"
+    ):
         load_data(registry)
 
 

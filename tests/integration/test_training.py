@@ -87,7 +87,7 @@ def stage1(registry) -> str:
     model = load(registry, **STAGE1)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
     model.save_pretrained(registry / "stage1")
@@ -153,7 +153,7 @@ def test_the_table_counts_what_is_trained(registry, capsys):
         ({"gaze_query": "global"}, "trained with `gaze_query: patch`"),
         ({"gaze_norm": "post"}, "trained with `gaze_norm: pre`"),
         ({"gaze_num_heads": 1}, "trained with `gaze_num_heads:"),
-        ({"template": "qwen2_vl", "lora_target": "all", **{k: None for k in STAGE2}}, "was trained with gaze"),
+        ({"template": "qwen2_vl", "lora_target": "all", **dict.fromkeys(STAGE2)}, "was trained with gaze"),
     ],
 )
 def test_an_adapter_is_refused_under_other_settings(registry, stage1, keys, message):
@@ -184,7 +184,7 @@ def test_another_model_is_refused(registry, tmp_path):
     model_args, *_ = parse(registry)
     from llamafactory_gaze.integration.settings import gaze_config
 
-    with pytest.raises(ValueError, match="needs a Qwen2.5-VL model, but .* is of type qwen2"):
+    with pytest.raises(ValueError, match=r"needs a Qwen2\.5-VL model, but .* is of type qwen2"):
         gaze_config(Qwen2Config(), model_args)
 
 

@@ -41,9 +41,7 @@ def reference(calibrator: SaliencyCalibrator, features: np.ndarray, saliency: np
         saliency = saliency.mean(0, keepdims=True)
     m = saliency @ weight["saliency_proj.weight"].T
     kv = features / np.sqrt((features**2).mean(-1, keepdims=True) + 1e-6) * weight["norm.weight"]
-    q, k, v = (
-        source @ weight[f"{name}_proj.weight"].T for name, source in (("q", m), ("k", kv), ("v", kv))
-    )
+    q, k, v = (source @ weight[f"{name}_proj.weight"].T for name, source in (("q", m), ("k", kv), ("v", kv)))
     d_h = WIDTH // HEADS
     heads = [
         softmax(q[:, i : i + d_h] @ k[:, i : i + d_h].T / np.sqrt(d_h)) @ v[:, i : i + d_h]

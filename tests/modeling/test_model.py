@@ -57,7 +57,9 @@ def make_inputs(grids: torch.Tensor = GRIDS, maps: bool = True) -> dict[str, tor
 def stock_logits(stock, inputs) -> torch.Tensor:
     token_types = (inputs["input_ids"] == IMAGE_TOKEN).int() + 2 * (inputs["input_ids"] == VIDEO_TOKEN).int()
     with torch.no_grad():
-        return stock(**{**inputs, "pixel_values": inputs["pixel_values"][:, :PIXELS]}, mm_token_type_ids=token_types).logits
+        return stock(
+            **{**inputs, "pixel_values": inputs["pixel_values"][:, :PIXELS]}, mm_token_type_ids=token_types
+        ).logits
 
 
 @torch.no_grad()
@@ -270,9 +272,7 @@ def new_layout(checkpoint: str, directory) -> str:
 def test_a_stock_checkpoint_lacks_exactly_the_calibrators(stock_model, stock_checkpoint, tmp_path, layout):
     path = layout(stock_checkpoint, tmp_path)
     config = Qwen2_5_VLGazeConfig.from_stock(stock_model.config, gaze_layers=[1, 3])
-    model, info = Qwen2_5_VLGazeForConditionalGeneration.from_pretrained(
-        path, config=config, output_loading_info=True
-    )
+    model, info = Qwen2_5_VLGazeForConditionalGeneration.from_pretrained(path, config=config, output_loading_info=True)
     missing = {f"model.visual.blocks.{block}.calibrator.{name}.weight" for block in (1, 3) for name in CALIBRATOR}
     assert info["missing_keys"] == missing
     assert not info["unexpected_keys"] and not info["mismatched_keys"]
@@ -344,4 +344,6 @@ def test_bfloat16_keeps_the_sentinel(stock_model, stock_checkpoint):
     inputs = make_inputs(maps=False)
     expected = logits(model, inputs)
     no_map = torch.full((len(inputs["pixel_values"]), SALIENCY), NO_MAP)
-    assert torch.equal(logits(model, {**inputs, "pixel_values": torch.cat([inputs["pixel_values"], no_map], 1)}), expected)
+    assert torch.equal(
+        logits(model, {**inputs, "pixel_values": torch.cat([inputs["pixel_values"], no_map], 1)}), expected
+    )

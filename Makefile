@@ -1,0 +1,31 @@
+# The few commands of the project. VENV may name another environment: make test VENV=/path/to/venv
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+export HF_HUB_OFFLINE = 1
+
+.PHONY: demo test test-fast quality style
+
+demo: $(VENV)/.installed  ## the whole experiment on the embedded, simulated demo (10 minutes on 2 cores)
+	$(BIN)/llamafactory-gaze demo
+
+test: $(VENV)/.installed  ## all tests
+	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/.installed  ## the tests that take no minutes
+	$(BIN)/python -m pytest -m "not slow"
+
+quality: $(VENV)/.installed  ## format, lint and types, as pre-commit checks them
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+style: $(VENV)/.installed  ## mend format and lint
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(VENV)/.installed: setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	touch $@
