@@ -27,5 +27,5 @@ style: $(VENV)/.installed  ## mend format and lint
 $(VENV)/.installed: setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -e '.[dev,java-meteor]'
 	touch $@

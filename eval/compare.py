@@ -1,0 +1,123 @@
+"""The command `python -m eval.compare`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+
+_CONTROL = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]*)=(.+)", re.DOTALL)
+_RESERVED = ("baseline", "injected", "dataset", "target")
+
+
+@app.command()
+def compare(
+    baseline: Annotated[Path, typer.Option(help="Captions made without gaze: its generated_predictions.jsonl.")],
+    injected: Annotated[Path, typer.Option(help="Captions made with gaze: its generated_predictions.jsonl.")],
+    dataset: Annotated[Path, typer.Option(help="The data set that both were made on (.json or .jsonl).")],
+    output: Annotated[Path, typer.Option(help="Folder for the four result files.")],
+    control: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FILE", help="One more system on the same rows, e.g. off=off.jsonl. Repeatable."),
+    ] = None,
+    media_dir: Annotated[
+        Path | None,
+        typer.Option(help="Folder that the paths of images and maps start from. Default: that of the data set."),
+    ] = None,
+    examples: Annotated[
+        int | None,
+        typer.Option(min=0, help="How many examples the report shows. Default: one per category."),
+    ] = None,
+    cs_model: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a sentence-transformers model for CS. Default: the embedded all-MiniLM-L6-v2."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed for drawing the examples.")] = 0,
+    title: Annotated[str, typer.Option(help="Title of the report.")] = "Captions with and without gaze",
+    simulated: Annotated[
+        str | None,
+        typer.Option(metavar="SENTENCE", help="Say in every output that the data are simulated, in this sentence."),
+    ] = None,
+) -> None:
+    """Compare captions made with gaze to captions made without.
+
+    Scores both with METEOR, ROUGE and token cosine (CS) against each person's own caption, and writes the paper's
+    tables 1 and 2 with p values that respect that captions share images and people: `results.json`,
+    `per_item.jsonl`, `report.md` and `report.html`.
+
+    The honest baseline is the model fine-tuned without gaze, on the same data and steps. Add other systems with
+    --control: the model with gaze switched off (off) or with other images' maps (shuffle), the untuned model.
+
+    python -m eval.compare --baseline saves/demo/baseline.jsonl --injected saves/demo/injected.jsonl
+    --dataset saves/demo/test.json --control shuffle=saves/demo/shuffle.jsonl --output saves/demo/report
+    """
+    from rich.console import Console
+
+    from eval.errors import InputError
+    from eval.output import check_output
+    from eval.predictions import read_joined
+
+    errors = Console(stderr=True)
+    try:
+        check_output(output)
+        predictions = {"baseline": baseline, "injected": injected, **_controls(control or [])}
+        if cs_model is not None and not cs_model.is_dir():
+            raise InputError(f"--cs-model {cs_model} is no folder: give that of a sentence-transformers model.")
+        joined = read_joined(dataset, predictions)
+    except InputError as error:
+        errors.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+
+    with errors.status("Loading the metrics") as status:
+        from eval import figures, report, results, scoring, terminal
+
+        columns = scoring.score_all(joined, cs_model, lambda step: status.update(f"Scoring: {step}"))
+        status.update("Writing the report")
+        drawn = figures.draw_rows(joined.rows, seed, examples)
+        found = results.build(
+            joined,
+            columns,
+            files={"dataset": dataset, **predictions},
+            settings={
+                "seed": seed,
+                "title": title,
+                "examples": len(drawn),
+                "cs_model": None if cs_model is None else str(cs_model),
+            },
+            simulated=simulated,
+        )
+        shown = figures.make_examples(joined, drawn, media_dir or dataset.parent)
+        report.write(output, found, results.per_item(joined, columns), shown, title)
+
+    console = Console()
+    terminal.show(found, console)
+    console.print(f"Report: {output / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _controls(options: list[str]) -> dict[str, Path]:
+    """Parse NAME=FILE options.
+
+    Raises:
+        InputError: another form, a name used twice, or one that has another meaning.
+    """
+    from eval.errors import InputError
+
+    controls: dict[str, Path] = {}
+    for option in options:
+        match = _CONTROL.fullmatch(option)
+        if match is None:
+            raise InputError(f"--control {option} is not NAME=FILE: write for instance --control off=off.jsonl.")
+        name, path = match.groups()
+        if name in controls or name in _RESERVED:
+            raise InputError(f"--control {option}: the name {name} is taken, choose another one.")
+        controls[name] = Path(path)
+    return controls
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,33 @@
+"""How figures are written for readers, the same in the terminal and in both reports. None is written as a dash."""
+
+from __future__ import annotations
+
+
+DASH = "\N{EN DASH}"
+_MINUS = "\N{MINUS SIGN}"
+
+
+def score(value: float | None) -> str:
+    """A score in [0, 1], three decimals: 0.153."""
+    return DASH if value is None else f"{value:.3f}".replace("-", _MINUS)
+
+
+def percent(value: float | None) -> str:
+    """A change in percent, as the paper writes it: +29.6%."""
+    return DASH if value is None else f"{value:+.1f}%".replace("-", _MINUS)
+
+
+def interval(bounds: tuple[float, float] | None) -> str:
+    """A confidence interval in percent: +20.1 to +39.0."""
+    return DASH if bounds is None else " to ".join(percent(bound).removesuffix("%") for bound in bounds)
+
+
+def p_value(value: float | None) -> str:
+    """A p value, two digits: .031, and "< 1e-5" below the paper's bound."""
+    if value is None:
+        return DASH
+    if value < 1e-5:
+        return "< 1e-5"
+    if value < 0.001:
+        return f"{value:.1e}".replace("e-0", "e-")
+    return f"{value:.2f}" if value >= 0.095 else f"{value:.2g}"

@@ -1,0 +1,82 @@
+"""The report, as a page and as Markdown from the same figures (templates in `eval/templates`), and the result files."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from eval import formatting
+from eval.figures import Example, ForestPlot
+from eval.metrics import HEADLINE, LABELS
+from eval.output import all_or_nothing
+
+
+BASELINE_NOTE = (
+    "The honest baseline is the same model fine-tuned without gaze, on the same data for the same number of steps. "
+    "Against a model that was not tuned, part of a difference is the style of the captions; against weights that were "
+    "trained with gaze and lost it at test time, part of it is damage. Neither is gaze."
+)
+
+
+def write(
+    folder: Path, results: dict[str, Any], items: Iterable[dict[str, Any]], examples: list[Example], title: str
+) -> None:
+    """Write per_item.jsonl, report.md, report.html and results.json into `folder`, all or none of them."""
+    pages = {name: render(name, results, examples, title) for name in ("report.md", "report.html")}
+    with all_or_nothing(folder) as staging:
+        with (staging / "per_item.jsonl").open("w", encoding="utf-8") as file:
+            for item in items:
+                file.write(json.dumps(item, ensure_ascii=False, allow_nan=False) + "\n")
+        for name, text in pages.items():
+            (staging / name).write_text(text, encoding="utf-8")
+        text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False)
+        (staging / "results.json").write_text(text + "\n", encoding="utf-8")
+
+
+def render(name: str, results: dict[str, Any], examples: list[Example], title: str) -> str:
+    """Fill in the template `name`.j2.
+
+    Args:
+        results: see `results.build`.
+    """
+    environment = Environment(
+        loader=PackageLoader("eval"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "score": formatting.score,
+        "percent": formatting.percent,
+        "interval": formatting.interval,
+        "p": formatting.p_value,
+        "md": markdown_text,
+    }
+    return environment.get_template(f"{name}.j2").render(
+        title=title,
+        results=results,
+        examples=examples,
+        plot=ForestPlot(results),
+        shown=shown_metrics(results),
+        headline=HEADLINE,
+        labels=LABELS,
+        baseline_note=BASELINE_NOTE,
+    )
+
+
+def shown_metrics(results: dict[str, Any]) -> list[str]:
+    """The metrics of table 1: the paper's seven, also where they are missing, and others that have figures."""
+    return [name for name, entry in results["metrics"].items() if name in HEADLINE or entry["base"] is not None]
+
+
+def markdown_text(text: str) -> Markup:
+    """A text as it stands in a Markdown table or line: on one line, with nothing of it taken for markup."""
+    line = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;")
+    return Markup(re.sub(r"([\\`*_\[\]|~#])", r"\\\1", line))

