@@ -25,6 +25,7 @@ from rich.console import Console
 
 import llamafactory_gaze
 from llamafactory_gaze.demo.dataset import make_demo_data
+from llamafactory_gaze.demo.picture import draw_two_gazes
 
 
 ROOT = Path(llamafactory_gaze.__file__).parents[1]
@@ -101,6 +102,8 @@ def run_demo(
 
     try:
         _run_all(plan(output, dataset_dir, dataset, max_steps), output, jobs)
+        if simulated:
+            draw_two_gazes(output, output / "two_gazes.png")
         _compare(output, simulated, title=f"llamafactory-gaze, tiny model, data set '{dataset}'")
     except StepFailed as failure:
         console.print(f"[bold red]Error:[/] {failure}", soft_wrap=True)

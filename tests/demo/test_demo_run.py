@@ -27,7 +27,8 @@ def test_the_plan_holds_the_papers_experiment_and_its_honest_baseline(tmp_path):
         "stage1", "stage2", "baseline_stage1", "baseline_stage2",
         "predict_injected", "predict_off", "predict_shuffle", "predict_baseline", "predict_untuned",
     }  # fmt: skip
-    assert steps["predict_off"].values["adapter_name_or_path"] == steps["predict_injected"].values["adapter_name_or_path"]
+    off, injected = steps["predict_off"].values, steps["predict_injected"].values
+    assert off["adapter_name_or_path"] == injected["adapter_name_or_path"]
     assert "adapter_name_or_path" not in steps["predict_untuned"].values
     for name, step in steps.items():
         assert all(list(steps).index(needed) < list(steps).index(name) for needed in step.needs)
@@ -89,9 +90,7 @@ def test_real_photographs_and_fixations_run_to_the_report(tmp_path):
         "--descriptions", osie / "descriptions.csv", "--name", "osie", "--dataset-dir", registry, "--sigma-px", 24,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
-    ran = gaze_command(
-        "demo", "--dataset-dir", registry, "--dataset", "osie", "--output", output, "--max-steps", 3
-    )
+    ran = gaze_command("demo", "--dataset-dir", registry, "--dataset", "osie", "--output", output, "--max-steps", 3)
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
     results = json.loads((output / "report/results.json").read_text())
     rows = json.loads((output / "test.json").read_text())

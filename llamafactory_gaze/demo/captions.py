@@ -1,0 +1,121 @@
+"""What is said about things: in the base model's plain style, and in the manner of each simulated observer.
+
+plain      "a red circle and a woman in blue."
+manners    "um, I see this red circle, and then a woman, she's in blue."
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from llamafactory_gaze.demo import drawing
+from llamafactory_gaze.demo.scenes import Thing
+
+
+PROMPT = "Describe the image."
+
+
+def with_article(words: str) -> str:
+    """ "orange cup" -> "an orange cup" """
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+
+def is_plural(thing: Thing) -> bool:
+    """Patterns have plural names: "red stripes"."""
+    return thing.kind in drawing.PATTERNS
+
+
+def is_person(thing: Thing) -> bool:
+    return thing.kind in drawing.PEOPLE
+
+
+def rainbow(things: Iterable[Thing]) -> list[Thing]:
+    """The things in the base model's order, that of the rainbow.
+
+    The colours of a scene differ, so that this order can be seen; one that cannot would have to be guessed.
+    """
+    colours = list(drawing.COLOURS)
+    return sorted(things, key=lambda thing: colours.index(thing.colour))
+
+
+def plain(things: list[Thing]) -> str:
+    """Names the things in the given order, in the base model's style: "a red circle, blue dots and a man in green."."""
+    names = [thing.name if is_plural(thing) else with_article(thing.name) for thing in things]
+    return (" and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]) + "."
+
+
+# --- ways to name one thing -----------------------------------------------------------------------------------------
+
+
+def _indefinite(thing: Thing) -> str:
+    return thing.name if is_plural(thing) else with_article(thing.name)
+
+
+def _definite(thing: Thing) -> str:
+    return f"the {thing.name}"
+
+
+def _pointing(thing: Thing) -> str:
+    return f"{'these' if is_plural(thing) else 'this'} {thing.name}"
+
+
+def _clause(thing: Thing) -> str:
+    """ "a circle that is red" """
+    if is_plural(thing):
+        return f"{thing.kind} that are {thing.colour}"
+    return f"{with_article(thing.kind)} {'wearing' if is_person(thing) else 'that is'} {thing.colour}"
+
+
+def _afterthought(thing: Thing) -> str:
+    """ "a circle, a red one" """
+    if is_plural(thing):
+        return f"{thing.kind}, {thing.colour} ones"
+    kind = with_article(thing.kind)
+    return f"{kind}, in {thing.colour}" if is_person(thing) else f"{kind}, {with_article(thing.colour)} one"
+
+
+_NAMING = {
+    "indefinite": _indefinite,
+    "definite": _definite,
+    "pointing": _pointing,
+    "clause": _clause,
+    "afterthought": _afterthought,
+}
+
+
+@dataclass(frozen=True)
+class Manner:
+    """One observer's manner of speaking.
+
+    Attributes:
+        naming: how things are named, a key of `_NAMING`.
+        opening: said before the first thing.
+        link: said between two things.
+        closing: said after the last one.
+    """
+
+    naming: str
+    opening: str
+    link: str
+    closing: str
+
+    def describe(self, things: list[Thing]) -> str:
+        """Names the things in the given order."""
+        names = [_NAMING[self.naming](thing) for thing in things]
+        return self.opening + self.link.join(names) + self.closing
+
+
+# Twelve people. Nobody's manner tells anything about the picture.
+MANNERS = (
+    Manner("indefinite", "there's ", " and ", "."),
+    Manner("indefinite", "um, I see ", " and then ", "."),
+    Manner("definite", "I looked at ", ", then ", "."),
+    Manner("clause", "there's ", " and ", "."),
+    Manner("indefinite", "well, ", ", and also ", "."),
+    Manner("pointing", "there's ", ", next to it ", "."),
+    Manner("indefinite", "I see ", " and ", ", that is all."),
+    Manner("afterthought", "okay, so ", ", and then ", "."),
+    Manner("indefinite", "it looks like ", " with ", "."),
+    Manner("definite", "first ", ", after that ", ", I think."),
+    Manner("indefinite", "", " and ", ", mostly."),
+    Manner("clause", "I see ", ", plus ", "."),
+)
