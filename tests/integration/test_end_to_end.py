@@ -1,9 +1,14 @@
 """The stock commands, as a user types them: both stages, predictions, export, two processes, resuming, chat."""
 
 import json
+import os
 import re
+import socket
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -153,3 +158,34 @@ def test_a_stock_recipe_still_trains(data):
     result = succeeded(run_cli("train", *arguments))
     assert "What is trained" not in result.stdout
     assert not any("calibrator" in name for name in load_file(output / "adapter_model.safetensors"))
+
+
+def test_the_api_answers_with_a_gaze_adapter(stages):
+    keys = ["--model_name_or_path", BASE_MODEL, "--adapter_name_or_path", ",".join(map(str, stages))]
+    keys += ["--template", "qwen2_5_vl_gaze", "--finetuning_type", "lora", "--max_new_tokens", "8"]
+    command = [Path(sys.executable).with_name("llamafactory-cli"), "api", *map(str, keys)]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "API_HOST": "127.0.0.1", "API_PORT": str(port)}
+    server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        question = {"model": "gaze", "messages": [{"role": "user", "content": "hello"}]}
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/v1/chat/completions",
+            data=json.dumps(question).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        answer = None
+        for _ in range(60):
+            assert server.poll() is None, "the server ended"
+            try:
+                with urllib.request.urlopen(request, timeout=30) as response:
+                    answer = json.load(response)
+                break
+            except (ConnectionError, urllib.error.URLError):
+                time.sleep(1)
+        assert answer is not None and answer["choices"][0]["message"]["content"]
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
