@@ -181,7 +181,7 @@ float16 and loaded as float32. On {scenes} unseen pictures of each category, wit
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder for the model")
-    parser.add_argument("--steps", type=int, default=1600, help="optimiser steps of 20 pictures")
+    parser.add_argument("--steps", type=int, default=1000, help="optimiser steps of 20 pictures")
     arguments = parser.parse_args()
 
     torch.manual_seed(PRETRAINING_SEED)
