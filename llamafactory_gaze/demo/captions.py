@@ -1,7 +1,7 @@
 """What is said about things: in the base model's plain style, and in the manner of each simulated observer.
 
 plain      "a red circle and a woman in blue."
-manners    "um, I see this red circle, and then a woman, she's in blue."
+manners    "um, I see a red circle and then a woman in blue."
 """
 
 from collections.abc import Iterable
@@ -54,32 +54,7 @@ def _definite(thing: Thing) -> str:
     return f"the {thing.name}"
 
 
-def _pointing(thing: Thing) -> str:
-    return f"{'these' if is_plural(thing) else 'this'} {thing.name}"
-
-
-def _clause(thing: Thing) -> str:
-    """ "a circle that is red" """
-    if is_plural(thing):
-        return f"{thing.kind} that are {thing.colour}"
-    return f"{with_article(thing.kind)} {'wearing' if is_person(thing) else 'that is'} {thing.colour}"
-
-
-def _afterthought(thing: Thing) -> str:
-    """ "a circle, a red one" """
-    if is_plural(thing):
-        return f"{thing.kind}, {thing.colour} ones"
-    kind = with_article(thing.kind)
-    return f"{kind}, in {thing.colour}" if is_person(thing) else f"{kind}, {with_article(thing.colour)} one"
-
-
-_NAMING = {
-    "indefinite": _indefinite,
-    "definite": _definite,
-    "pointing": _pointing,
-    "clause": _clause,
-    "afterthought": _afterthought,
-}
+_NAMING = {"indefinite": _indefinite, "definite": _definite}
 
 
 @dataclass(frozen=True)
@@ -109,13 +84,13 @@ MANNERS = (
     Manner("indefinite", "there's ", " and ", "."),
     Manner("indefinite", "um, I see ", " and then ", "."),
     Manner("definite", "I looked at ", ", then ", "."),
-    Manner("clause", "there's ", " and ", "."),
+    Manner("indefinite", "I see ", " and ", "."),
     Manner("indefinite", "well, ", ", and also ", "."),
-    Manner("pointing", "there's ", ", next to it ", "."),
+    Manner("indefinite", "there's ", ", next to it ", "."),
     Manner("indefinite", "I see ", " and ", ", that is all."),
-    Manner("afterthought", "okay, so ", ", and then ", "."),
-    Manner("indefinite", "it looks like ", " with ", "."),
-    Manner("definite", "first ", ", after that ", ", I think."),
-    Manner("indefinite", "", " and ", ", mostly."),
-    Manner("clause", "I see ", ", plus ", "."),
+    Manner("indefinite", "okay, so ", ", and then ", "."),
+    Manner("definite", "mostly ", " and ", "."),
+    Manner("definite", "first ", ", then ", ", I think."),
+    Manner("indefinite", "there's ", " and ", ", mostly."),
+    Manner("indefinite", "I see ", ", plus ", "."),
 )

@@ -104,11 +104,11 @@ def run_demo(
         _run_all(plan(output, dataset_dir, dataset, max_steps), output, jobs)
         if simulated:
             draw_two_gazes(output, output / "two_gazes.png")
+        console.print(f"Trained and predicted in {time.monotonic() - started:.0f} s. Comparing …")
         _compare(output, simulated, title=f"llamafactory-gaze, tiny model, data set '{dataset}'")
     except StepFailed as failure:
         console.print(f"[bold red]Error:[/] {failure}", soft_wrap=True)
         raise typer.Exit(1) from failure
-    console.print(f"{time.monotonic() - started:.0f} s in all. Report: {output / 'report' / 'report.html'}")
 
 
 def plan(output: Path, dataset_dir: Path, dataset: str, max_steps: int | None = None) -> list[Step]:
