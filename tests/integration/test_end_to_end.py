@@ -141,6 +141,13 @@ def test_chat_answers_with_a_gaze_adapter(stages):
     assert re.search(r"Assistant: \S", result.stdout)
 
 
+def test_the_keys_stand_in_the_help_with_their_choices():
+    printed = succeeded(run_cli("train", "-h")).stdout
+    for key in ("--gaze_query {patch,global}", "--gaze_norm {pre,post}", "--gaze_ablation {none,off,uniform,shuffle}"):
+        assert key in printed
+    assert "28 of the 32 blocks of Qwen2.5-VL-3B" in " ".join(printed.split())
+
+
 def test_a_stock_recipe_still_trains(data):
     """No gaze anywhere: LLaMA-Factory's own template, targets and data format."""
     rows = json.loads((data / "train_stage1.json").read_text())

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from transformers import AttentionInterface
+from transformers.utils.generic import is_flash_attention_requested
 
 from llamafactory_gaze.modeling.calibrator import Gaze, SaliencyCalibrator
 from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeVisionConfig
@@ -106,3 +108,30 @@ def test_no_saliency_differs_from_no_map():
     with torch.no_grad():
         black = calibrator(features, gaze._replace(saliency=torch.zeros_like(gaze.saliency)))
     assert (black != features).any(1).all()
+
+
+def varlen_attention(module, query, key, value, attention_mask, scaling, cu_seq_lens_q, cu_seq_lens_k, **kwargs):
+    """Stands in for flash attention, which needs a GPU: attention within the segments that the calibrator names."""
+    segments = []
+    lengths_q, lengths_k = cu_seq_lens_q.diff(), cu_seq_lens_k.diff()
+    assert kwargs["max_length_q"] == lengths_q.max() and kwargs["max_length_k"] == lengths_k.max()
+    assert cu_seq_lens_q.dtype == cu_seq_lens_k.dtype == torch.int32 and not kwargs["is_causal"]
+    for q, k, v in zip(
+        query.split(lengths_q.tolist(), 2), key.split(lengths_k.tolist(), 2), value.split(lengths_k.tolist(), 2),
+        strict=True,
+    ):  # fmt: skip
+        segments.append(torch.softmax(q @ k.transpose(2, 3) * scaling, -1) @ v)
+    return torch.cat(segments, dim=2).transpose(1, 2), None
+
+
+@pytest.mark.parametrize("query", ["patch", "global"])
+def test_flash_attention_is_called_with_the_segments_of_the_images(query):
+    AttentionInterface.register("flash_attention_stand_in", varlen_attention)
+    calibrator = make_calibrator(gaze_query=query)
+    features, gaze = make_input()
+    with torch.no_grad():
+        expected = calibrator(features, gaze)
+        calibrator.config._attn_implementation = "flash_attention_stand_in"
+        assert is_flash_attention_requested(calibrator.config)
+        # the eager attention of transformers takes its softmax in float32
+        torch.testing.assert_close(calibrator(features, gaze), expected, rtol=0, atol=2e-6)
