@@ -41,7 +41,7 @@ Made by `llamafactory_gaze.demo.dataset.make_demo_data`. Licence: that of llamaf
 
 
 def make_demo_data(
-    directory: str | Path, *, train_images: int = 100, test_images: int = 30, observers: int = 12, seed: int = 0
+    directory: str | Path, *, train_images: int = 100, test_images: int = 30, observers: int = 16, seed: int = 0
 ) -> None:
     """Writes the whole data set into `directory`, replacing it; it appears there complete or not at all.
 
