@@ -15,7 +15,8 @@ from llamafactory_gaze.saliency.maps import overlay, read_saliency_map
 def draw_two_gazes(output: Path, target: Path) -> None:
     """Draws `target` (PNG) from the test set and the predictions that a run of the demo left in `output`.
 
-    Shown is the first test image that two observers looked at without a common thing; nothing is picked by hand.
+    Shown is the first test image at which two observers looked at one thing each, and not the same; nothing is picked
+    by hand.
     """
     rows: list[dict[str, Any]] = json.loads((output / "test.json").read_text())
 
@@ -27,9 +28,11 @@ def draw_two_gazes(output: Path, target: Path) -> None:
     pair = next(
         (i, j)
         for i, j in combinations(range(len(rows)), 2)
-        if rows[i]["image_id"] == rows[j]["image_id"] and not set(rows[i]["looked_at"]) & set(rows[j]["looked_at"])
+        if rows[i]["image_id"] == rows[j]["image_id"]
+        and len(rows[i]["looked_at"]) == len(rows[j]["looked_at"]) == 1
+        and rows[i]["looked_at"] != rows[j]["looked_at"]
     )
-    figure = Figure(figsize=(10, 4.6), layout="constrained")
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
     axes = figure.subplots(1, 3)
     image = Image.open(output / rows[pair[0]]["images"][0])
     size = (image.width * 3, image.height * 3)
