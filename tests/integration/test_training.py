@@ -18,7 +18,8 @@ MLP = ["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]
 BLOCK = ["attn.qkv", "attn.proj", *MLP]
 LAYER = [*(f"self_attn.{x}_proj" for x in "qkvo"), *MLP]
 
-STAGE1 = {"gaze_layers": [3]}
+DEPTH, PATCHED = 4, 2  # of the tiny base model
+STAGE1 = {"gaze_layers": [PATCHED]}
 STAGE2 = {"gaze_train_calibrator": "lora", "gaze_train_llm": "lora", "create_new_adapter": True}
 
 
@@ -52,14 +53,13 @@ def in_full(block: int) -> set[str]:
 
 def test_stage_1_trains_exactly_this(registry):
     model = load(registry, **STAGE1)
-    depth = model.config.vision_config.depth
-    assert trained(model) == in_full(3) | lora(*vision(3, depth))
+    assert model.config.vision_config.depth == DEPTH
+    assert trained(model) == in_full(PATCHED) | lora(*vision(PATCHED, DEPTH))
 
 
 def test_several_blocks(registry):
-    model = load(registry, gaze_layers=[4, 1])
-    depth = model.config.vision_config.depth
-    assert trained(model) == in_full(1) | in_full(4) | lora(*vision(1, depth))
+    model = load(registry, gaze_layers=[3, 1])
+    assert trained(model) == in_full(1) | in_full(3) | lora(*vision(1, DEPTH))
 
 
 def test_block_1_is_not_block_10_to_19():
@@ -96,23 +96,23 @@ def stage1(registry) -> str:
 
 def test_the_adapter_of_stage_1_holds_exactly_this(stage1):
     prefix = "base_model.model.model.visual.blocks"
-    calibrator = {f"{prefix}.3.calibrator.{name}.weight" for name in CALIBRATOR}
-    loras = {re.sub(r"\.default\.", ".", name) for name in lora(*vision(3, 6))}
+    calibrator = {f"{prefix}.{PATCHED}.calibrator.{name}.weight" for name in CALIBRATOR}
+    loras = {re.sub(r"\.default\.", ".", name) for name in lora(*vision(PATCHED, DEPTH))}
     assert set(load_file(f"{stage1}/adapter_model.safetensors")) == calibrator | loras
 
 
 def test_stage_2_trains_exactly_this_on_top_of_stage_1(registry, stage1):
     model = load(registry, adapter_name_or_path=stage1, **STAGE2)
-    calibrator = [f"model.visual.blocks.3.calibrator.{name}" for name in CALIBRATOR_LINEAR]
+    calibrator = [f"model.visual.blocks.{PATCHED}.calibrator.{name}" for name in CALIBRATOR_LINEAR]
     layers = len(model.base_model.model.model.language_model.layers)
     llm = [f"model.language_model.layers.{i}.{name}" for i in range(layers) for name in LAYER]
-    assert trained(model) == lora(*calibrator, *vision(3, 6), *llm)
+    assert trained(model) == lora(*calibrator, *vision(PATCHED, DEPTH), *llm)
 
     saved = load_file(f"{stage1}/adapter_model.safetensors")
     for name in CALIBRATOR:  # the calibrator that stage 2 starts from is the one that stage 1 trained
-        module = model.get_submodule(f"base_model.model.model.visual.blocks.3.calibrator.{name}")
+        module = model.get_submodule(f"base_model.model.model.visual.blocks.{PATCHED}.calibrator.{name}")
         weight = (module.base_layer if hasattr(module, "base_layer") else module).weight
-        assert torch.equal(weight, saved[f"base_model.model.model.visual.blocks.3.calibrator.{name}.weight"])
+        assert torch.equal(weight, saved[f"base_model.model.model.visual.blocks.{PATCHED}.calibrator.{name}.weight"])
 
 
 def test_chosen_layers_of_the_language_model(registry, stage1):
@@ -136,20 +136,20 @@ def test_the_projector_can_be_trained(registry):
 def test_the_table_counts_what_is_trained(registry, capsys):
     model = load(registry, **STAGE1)
     printed = capsys.readouterr().out
-    counts = training.count_parameters(model, 3)
+    counts = training.count_parameters(model, PATCHED)
     width = model.config.vision_config.hidden_size
     assert counts["calibrator"] == {"full": 392 * width + 4 * width**2 + width, "lora": 0, "frozen": 0}
     assert counts["language model"]["lora"] == counts["language model"]["full"] == 0
     total = sum(sum(ways.values()) for ways in counts.values())
     assert total == sum(p.numel() for n, p in model.named_parameters() if "original_module" not in n)
-    assert "calibrator in block 3" in printed and f"{counts['calibrator']['full']:,}" in printed
+    assert f"calibrator in block {PATCHED}" in printed and f"{counts['calibrator']['full']:,}" in printed
 
 
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
         ({"create_new_adapter": False}, "needs `create_new_adapter: true`"),
-        ({"gaze_layers": [2]}, r"was trained with `gaze_layers: \[3\]`, but the recipe says `gaze_layers: \[2\]`"),
+        ({"gaze_layers": [3]}, r"was trained with `gaze_layers: \[2\]`, but the recipe says `gaze_layers: \[3\]`"),
         ({"gaze_query": "global"}, "trained with `gaze_query: patch`"),
         ({"gaze_norm": "post"}, "trained with `gaze_norm: pre`"),
         ({"gaze_num_heads": 1}, "trained with `gaze_num_heads:"),
