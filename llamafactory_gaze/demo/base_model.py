@@ -69,9 +69,9 @@ def make_config(processor: Qwen2_5_VLProcessor) -> Qwen2_5_VLConfig:
 
 
 class CellNaming(nn.Module):
-    """Reads kind and colour off every image token, so that the tower learns within minutes; thrown away afterwards.
+    """Reads kind and colour off every image token, for the tower to learn from; thrown away afterwards.
 
-    The caption alone says what is in the picture but not where, and learning from it takes ten times as long.
+    The caption alone says what is in the picture but not where.
     """
 
     def __init__(self, model: Qwen2_5_VLForConditionalGeneration) -> None:
