@@ -306,8 +306,3 @@ def test_the_chat_engine_gets_no_gaze_and_works(registry):
     image = Image.open(io.BytesIO((registry / "images/0.png").read_bytes()))
     inputs = plugin.get_mm_inputs([image], [], [], [1], [0], [0], [[]], module["processor"])
     assert inputs["pixel_values"].shape == (144, PIXELS)
-
-
-def test_several_preprocessing_workers(registry):
-    _, batch = load_data(registry, preprocessing_num_workers=2, overwrite_cache=True)
-    assert torch.equal(batch["pixel_values"], load_data(registry)[1]["pixel_values"])

@@ -66,7 +66,7 @@ STEPS = ("max_steps=4", "logging_steps=1", "per_device_train_batch_size=4", "lea
 def stages(data) -> tuple[Path, Path]:
     """Both stages, four steps each."""
     first, second = data.parent / "stage1", data.parent / "stage2"
-    result = train("stage1", data, first, *STEPS)
+    result = train("stage1", data, first, *STEPS, "preprocessing_num_workers=2", "dataloader_num_workers=1")
     assert "What is trained (calibrator in block" in result.stdout
     train("stage2", data, second, *STEPS, f"adapter_name_or_path={first}")
     return first, second
