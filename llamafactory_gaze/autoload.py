@@ -4,8 +4,8 @@ setup.py names `arm` as an entry point of the group `torch.backends`, which torc
 autoload mechanism). LLaMA-Factory has no plug-in hook of its own, and its torchrun workers start in LLaMA-Factory's own
 file, so this is the one door that is open in all of them.
 
-`arm()` is called in processes that have nothing to do with LLaMA-Factory. It costs well below a millisecond: it only
-waits for somebody to import `llamafactory`. TORCH_DEVICE_BACKEND_AUTOLOAD=0 switches it off.
+`arm()` is called in processes that have nothing to do with LLaMA-Factory. It costs about a millisecond: it only waits
+for somebody to import `llamafactory`. TORCH_DEVICE_BACKEND_AUTOLOAD=0 switches it off.
 """
 
 import sys

@@ -195,7 +195,7 @@ def _run(step: Step, output: Path, cancelled: threading.Event) -> None:
     started = time.monotonic()
     call(step.command(), log, cancelled)
     if step.name.startswith("predict_"):
-        _replace(result / "generated_predictions.jsonl", output / f"{result.name}.jsonl")
+        _write(output / f"{result.name}.jsonl", (result / "generated_predictions.jsonl").read_text())
     mark.write_text(step.key)
     console.print(f"  {step.name:<18} {time.monotonic() - started:.0f} s")
 
@@ -259,10 +259,6 @@ def _copy_test_set(dataset_dir: Path, name: str, target: Path) -> None:
         for column in ("images", "saliencies"):
             row[column] = [path and os.path.relpath(dataset_dir / path, target.parent) for path in row[column]]
     _write(target, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
-
-
-def _replace(source: Path, target: Path) -> None:
-    _write(target, source.read_text())
 
 
 def _write(target: Path, text: str) -> None:

@@ -1,23 +1,19 @@
 """The `gaze_*` keys of a recipe, in the manner of LLaMA-Factory's own argument classes."""
 
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
-from llamafactory_gaze.modeling.configuration import GAZE_FIELDS, GAZE_NORMS, GAZE_QUERIES
+from llamafactory_gaze.modeling.configuration import GAZE_FIELDS
 
 
 TEMPLATE = "qwen2_5_vl_gaze"
 LORA_TARGET = "gaze"
 
-_CHOICES = {
-    "gaze_query": GAZE_QUERIES,
-    "gaze_norm": GAZE_NORMS,
-    "gaze_ablation": ("none", "off", "uniform", "shuffle"),
-    "gaze_train_calibrator": ("frozen", "lora", "full"),
-    "gaze_train_vision": ("frozen", "lora"),
-    "gaze_train_projector": ("frozen", "lora", "full"),
-    "gaze_train_llm": ("frozen", "lora"),
-}
+
+def _choices(annotation: Any) -> tuple[str, ...]:
+    """The values of a `Literal` or of a `Literal | None`; none for other types."""
+    literals = [kind for kind in (annotation, *get_args(annotation)) if get_origin(kind) is Literal]
+    return get_args(literals[0]) if literals else ()
 
 
 @dataclass
@@ -81,10 +77,10 @@ class GazeArguments:
     def __post_init__(self) -> None:
         if self.gaze_ablation is False:
             self.gaze_ablation = "off"  # YAML reads a bare `off` as false
-        for name, choices in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in choices and not (value is None and name in GAZE_FIELDS):
-                raise ValueError(f"`{name}: {value}` is not known. Allowed: {', '.join(choices)}.")
+        for key in fields(self):
+            value, choices = getattr(self, key.name), _choices(key.type)
+            if choices and value not in choices and not (value is None and key.name in GAZE_FIELDS):
+                raise ValueError(f"`{key.name}: {value}` is not known. Allowed: {', '.join(choices)}.")
         for name in ("gaze_layers", "gaze_llm_layers"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, list) and all(type(i) is int and i >= 0 for i in value)):

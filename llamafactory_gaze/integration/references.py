@@ -43,7 +43,7 @@ def detach(image: Any) -> tuple[Any, str | bytes | None]:
 
 
 def as_file(image: Image.Image) -> bytes:
-    """The bytes of an image that `datasets` has decoded: as they were, or as PNG, which loses nothing."""
+    """An image that `datasets` has decoded as the bytes of a PNG file, which loses nothing."""
     buffer = BytesIO()
     image.save(buffer, format="PNG")
     return buffer.getvalue()
