@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args, get_origin
 
-from llamafactory_gaze.modeling.configuration import GAZE_FIELDS
+from llamafactory_gaze.modeling.configuration import GAZE_FIELDS, PRESETS
 
 
 TEMPLATE = "qwen2_5_vl_gaze"
 LORA_TARGET = "gaze"
+EXCHANGES = ("shuffle", "observer")  # ablations that give a row the map of another row
 
 
 def _choices(annotation: Any) -> tuple[str, ...]:
@@ -20,6 +21,28 @@ def _choices(annotation: Any) -> tuple[str, ...]:
 class GazeArguments:
     """Arguments pertaining to gaze; they need `template: qwen2_5_vl_gaze`."""
 
+    gaze_preset: Literal["paper"] | None = field(
+        default=None,
+        metadata={
+            "help": (
+                "paper: the literal formulas of the paper (gaze_fusion cross_attention, gaze_query patch, gaze_norm "
+                "post, gaze_rope false). Default: the keys below, each with its own default."
+            )
+        },
+    )
+    gaze_fusion: (
+        Literal["cross_attention", "score_modulation", "input_channel", "overlay", "dim", "crop", "text"] | None
+    ) = field(
+        default=None,
+        metadata={
+            "help": (
+                "How gaze comes in. Into the visual tower: cross_attention (the paper's calibrator), score_modulation "
+                "(scales the self-attention's scores), input_channel (one more channel of the patch embedding). Into "
+                "the picture: overlay (heat colours), dim (dark where nobody looked), crop (to the most salient part). "
+                "Into the prompt: text (the peaks of the map as coordinates). Default: cross_attention."
+            )
+        },
+    )
     gaze_layers: list[int] | None = field(
         default=None,
         metadata={
@@ -42,12 +65,23 @@ class GazeArguments:
         default=None,
         metadata={"help": "x + Z in the tower's pre-norm manner, or the paper's LayerNorm(x + Z). Default: pre."},
     )
-    gaze_ablation: Literal["none", "off", "uniform", "shuffle"] = field(
+    gaze_rope: bool | None = field(
+        default=None,
+        metadata={
+            "help": (
+                "Whether the tower's rotary positions turn the calibrator's queries and keys; the paper's formula has "
+                "no positions. Default: false."
+            )
+        },
+    )
+    gaze_ablation: Literal["none", "off", "uniform", "center", "shuffle", "observer"] = field(
         default="none",
         metadata={
             "help": (
                 "Control condition, in training and at prediction time. off: no map at all. uniform: each map becomes "
-                "its own mean, everywhere. shuffle: each image gets the map of another image."
+                "its own mean, everywhere. center: each map becomes the usual bias to the middle of the image. "
+                "shuffle: each image gets the map of another image. observer: each image gets its map of another "
+                "observer."
             )
         },
     )
@@ -79,12 +113,21 @@ class GazeArguments:
             self.gaze_ablation = "off"  # YAML reads a bare `off` as false
         for key in fields(self):
             value, choices = getattr(self, key.name), _choices(key.type)
-            if choices and value not in choices and not (value is None and key.name in GAZE_FIELDS):
+            if choices and value not in choices and not (value is None and key.default is None):
                 raise ValueError(f"`{key.name}: {value}` is not known. Allowed: {', '.join(choices)}.")
         for name in ("gaze_layers", "gaze_llm_layers"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, list) and all(type(i) is int and i >= 0 for i in value)):
                 raise ValueError(f"`{name}: {value}` is not a list of blocks. Allowed: numbers from 0, e.g. [28].")
+        if self.gaze_rope not in (None, True, False):
+            raise ValueError(f"`gaze_rope: {self.gaze_rope}` is neither true nor false.")
+        for name, value in PRESETS.get(self.gaze_preset or "", {}).items():
+            if getattr(self, name) not in (None, value):
+                raise ValueError(
+                    f"`gaze_preset: {self.gaze_preset}` means `{name}: {value}`, but the recipe says "
+                    f"`{name}: {getattr(self, name)}`. Take one of them out."
+                )
+            setattr(self, name, value)
         if self.gaze_num_heads is not None and (type(self.gaze_num_heads) is not int or self.gaze_num_heads < 1):
             raise ValueError(f"`gaze_num_heads: {self.gaze_num_heads}` is not a whole number from 1.")
 
@@ -131,8 +174,11 @@ def check_recipe(
             f"`lora_target: {','.join(finetuning_args.lora_target)}`: `{LORA_TARGET}` stands alone. What is trained "
             "follows from gaze_train_calibrator, gaze_train_vision, gaze_train_projector and gaze_train_llm."
         )
-    if gaze.gaze_ablation == "shuffle" and training_args is None:
-        raise ValueError("`gaze_ablation: shuffle` needs a data set to shuffle; here allowed: none, off, uniform.")
-    if gaze.gaze_ablation == "shuffle" and data_args.streaming:
-        raise ValueError("`gaze_ablation: shuffle` needs the whole data set: write `streaming: false`.")
+    if gaze.gaze_ablation in EXCHANGES and training_args is None:
+        raise ValueError(
+            f"`gaze_ablation: {gaze.gaze_ablation}` needs a data set whose maps it exchanges; here allowed: none, off, "
+            "uniform, center."
+        )
+    if gaze.gaze_ablation in EXCHANGES and data_args.streaming:
+        raise ValueError(f"`gaze_ablation: {gaze.gaze_ablation}` needs the whole data set: write `streaming: false`.")
     return True

@@ -1,7 +1,6 @@
 """Data sets with `"formatting": "gaze"`: LLaMA-Factory's sharegpt format with a column of saliency maps."""
 
 import os
-from collections import Counter
 from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
@@ -118,38 +117,3 @@ def number_rows(dataset: Any) -> Any:
     if hasattr(dataset, "add_column") and hasattr(dataset, "__len__"):
         return dataset.add_column(ROW_COLUMN, np.arange(len(dataset)))
     return dataset.map(lambda example, row: {**example, ROW_COLUMN: row}, with_indices=True)  # streaming
-
-
-def shuffle_maps(dataset: Any, images_column: str, maps_column: str, seed: int) -> Any:
-    """`gaze_ablation: shuffle`: every map goes to another image, each is used once.
-
-    Raises:
-        ValueError: no such exchange exists, since one image holds more than half of all maps.
-    """
-    columns = dataset.select_columns([images_column, maps_column])
-    images, maps = columns[images_column][:], columns[maps_column][:]
-    slots = [(row, i) for row, entries in enumerate(maps) for i, entry in enumerate(entries or []) if entry is not None]
-    keys = [_identity(images[row] if not isinstance(images[row], list) else images[row][i]) for row, i in slots]
-
-    # Slots of one image stand side by side; a shift by the largest such group leaves nobody among their own.
-    rng = np.random.default_rng(seed)
-    rank = {key: place for place, key in enumerate(rng.permutation(sorted(set(keys))))}
-    order = sorted(rng.permutation(len(slots)), key=lambda slot: rank[keys[slot]])
-    largest = max(Counter(keys).values(), default=0)
-    if 2 * largest > len(slots):
-        raise ValueError(
-            f"`gaze_ablation: shuffle` cannot give every image the map of another one: of {len(slots)} maps, "
-            f"{largest} belong to one image. Add images, or write `gaze_ablation: uniform`."
-        )
-    shuffled = [list(entries) if entries is not None else None for entries in maps]
-    for target, source in zip(order, np.roll(order, -largest), strict=True):
-        (row, i), (other_row, other_i) = slots[target], slots[source]
-        shuffled[row][i] = maps[other_row][other_i]
-    features = dataset.features[maps_column]
-    return dataset.remove_columns(maps_column).add_column(maps_column, shuffled, feature=features)
-
-
-def _identity(image: Any) -> str:
-    if isinstance(image, Mapping):
-        return image.get("path") or str(hash(image.get("bytes")))
-    return image if isinstance(image, str) else str(hash(image.tobytes()))

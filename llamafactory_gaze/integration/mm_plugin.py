@@ -1,46 +1,120 @@
-"""The multimodal plug-in `qwen2_5_vl_gaze`: puts the saliency map behind the colours of its image, a fourth channel."""
+"""The multimodal plug-in `qwen2_5_vl_gaze`: brings the gaze to where `gaze_fusion` wants it.
 
+into the tower    the map stands behind the colours of its image, a fourth channel of `pixel_values`
+into the picture  the map is drawn into the image before anything else sees it
+into the prompt   the map's peaks stand behind the image, as a sentence
+"""
+
+from copy import deepcopy
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import torch
 from llamafactory.data.mm_plugin import Qwen2VLPlugin
+from llamafactory.extras.constants import IMAGE_PLACEHOLDER
+from PIL import Image
 
 from llamafactory_gaze.integration.references import detach
+from llamafactory_gaze.modeling.configuration import IN_PICTURE, IN_PROMPT, IN_TOWER
+from llamafactory_gaze.saliency.controls import CONTROLS
 from llamafactory_gaze.saliency.maps import read_saliency_map
 from llamafactory_gaze.saliency.patches import no_map_patches, patchify
+from llamafactory_gaze.saliency.pictures import PICTURES
+from llamafactory_gaze.saliency.points import gaze_sentence
 
 
 class GazeQwen2VLPlugin(Qwen2VLPlugin):
-    """Qwen2.5-VL's plug-in, whose `pixel_values` carries the maps of the images that have one.
+    """Qwen2.5-VL's plug-in for images that may have a saliency map.
 
-    `pixel_values` is (patches, 4 * 2 * 14 * 14) with the map in [0, 1] in the last 2 * 14 * 14 columns (-1 in all of
-    them where an image has no map), or of the stock width, (patches, 3 * 2 * 14 * 14), where no image has a map.
+    Where gaze goes into the tower, `pixel_values` is (patches, 4 * 2 * 14 * 14) with the map in [0, 1] in the last
+    2 * 14 * 14 columns (-1 in all of them where an image has no map), or of the stock width,
+    (patches, 3 * 2 * 14 * 14), where no image has a map.
     """
 
-    def _get_mm_token_metadata(self, images: list[Any], *args: Any) -> dict[str, Any] | None:
-        return super()._get_mm_token_metadata([detach(image)[0] for image in images], *args)
+    def process_messages(
+        self, messages: list[dict[str, str]], images: list[Any], videos: list[Any], audios: list[Any], processor: Any
+    ) -> list[dict[str, str]]:
+        if _fusion(processor) in IN_PROMPT:
+            messages = self._with_sentences(messages, images, processor)
+        return super().process_messages(messages, images, videos, audios, processor)
+
+    def _get_mm_token_metadata(
+        self, images: list[Any], videos: list[Any], audios: list[Any], processor: Any
+    ) -> dict[str, Any] | None:
+        if _fusion(processor) not in IN_PICTURE:  # the map says nothing of the number of tokens, and need not be read
+            images = [detach(image)[0] for image in images]
+        return super()._get_mm_token_metadata(images, videos, audios, processor)
 
     def _get_mm_inputs(
         self, images: list[Any], videos: list[Any], audios: list[Any], processor: Any
     ) -> dict[str, torch.Tensor]:
+        fusion, ablation = _fusion(processor), _ablation(processor)
         pairs = [detach(image) for image in images]
-        mm_inputs = super()._get_mm_inputs([image for image, _ in pairs], videos, audios, processor)
-        ablation = getattr(processor, "gaze_ablation", "none")
-        maps = [None if ablation == "off" else saliency for _, saliency in pairs]
-        if any(saliency is not None for saliency in maps):
+        maps = [_read(saliency, ablation) if fusion not in IN_PROMPT else None for _, saliency in pairs]
+        images = [image for image, _ in pairs]
+        if fusion in IN_PICTURE:
+            draw = PICTURES[fusion]
+            images = [
+                image if saliency is None else draw(_opened(image), saliency)
+                for image, saliency in zip(images, maps, strict=True)
+            ]
+        mm_inputs = super()._get_mm_inputs(images, videos, audios, processor)
+        if fusion in IN_TOWER and any(saliency is not None for saliency in maps):
             saliency_patches = [
-                _saliency_patches(saliency, grid, processor.image_processor, uniform=ablation == "uniform")
+                _saliency_patches(saliency, grid, processor.image_processor)
                 for saliency, grid in zip(maps, mm_inputs["image_grid_thw"].tolist(), strict=True)
             ]
             channel = torch.from_numpy(np.concatenate(saliency_patches))
             mm_inputs["pixel_values"] = torch.cat([mm_inputs["pixel_values"], channel], dim=1)
         return mm_inputs
 
+    def _with_sentences(
+        self, messages: list[dict[str, str]], images: list[Any], processor: Any
+    ) -> list[dict[str, str]]:
+        """The messages with a sentence behind each image that has a map."""
+        maps = [_read(detach(image)[1], _ablation(processor)) for image in images]
+        if all(saliency is None for saliency in maps):
+            return messages
+        metadata = self._get_mm_token_metadata(images, [], [], processor) or {}
+        patch_size = processor.image_processor.patch_size
+        sentences = [
+            "" if saliency is None else gaze_sentence(saliency, (width * patch_size, height * patch_size))
+            for saliency, (_, height, width) in zip(maps, metadata["image_grid_thw"].tolist(), strict=True)
+        ]
+        messages, following = deepcopy(messages), iter(sentences)
+        for message in messages:
+            before, *parts = message["content"].split(IMAGE_PLACEHOLDER)
+            message["content"] = before + "".join(f"{IMAGE_PLACEHOLDER}{next(following, '')}{part}" for part in parts)
+        return messages
 
-def _saliency_patches(
-    saliency: str | bytes | None, grid_thw: list[int], image_processor: Any, uniform: bool
-) -> np.ndarray:
+
+def _fusion(processor: Any) -> str:
+    return getattr(processor, "gaze_fusion", IN_TOWER[0])
+
+
+def _ablation(processor: Any) -> str:
+    return getattr(processor, "gaze_ablation", "none")
+
+
+def _read(saliency: str | bytes | None, ablation: str) -> np.ndarray | None:
+    """The map as the ablation leaves it -> (H, W) in [0, 1], or None."""
+    if saliency is None or ablation == "off":
+        return None
+    values = read_saliency_map(saliency)
+    return CONTROLS[ablation](values) if ablation in CONTROLS else values
+
+
+def _opened(image: Any) -> Image.Image:
+    """An image in any of the forms that LLaMA-Factory takes."""
+    if isinstance(image, dict):
+        image = image["path"] if image["bytes"] is None else image["bytes"]
+    if isinstance(image, Image.Image):
+        return image
+    return Image.open(BytesIO(image) if isinstance(image, bytes) else image)
+
+
+def _saliency_patches(saliency: np.ndarray | None, grid_thw: list[int], image_processor: Any) -> np.ndarray:
     """The map of one image, cut like the image -> (patches, 2 * 14 * 14) float32."""
     t, h, w = grid_thw
     cut = {
@@ -48,9 +122,4 @@ def _saliency_patches(
         "merge_size": image_processor.merge_size,
         "temporal_patch_size": image_processor.temporal_patch_size,
     }
-    if saliency is None:
-        return no_map_patches((t, h, w), **cut)
-    values = read_saliency_map(saliency)
-    if uniform:
-        values = np.full_like(values, values.mean())
-    return patchify(values, (t, h, w), **cut)
+    return no_map_patches((t, h, w), **cut) if saliency is None else patchify(saliency, (t, h, w), **cut)

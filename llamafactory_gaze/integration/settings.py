@@ -11,7 +11,7 @@ from peft import PeftConfig
 
 import llamafactory_gaze
 from llamafactory_gaze.integration.arguments import TEMPLATE, GazeArguments
-from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeConfig
+from llamafactory_gaze.modeling.configuration import GAZE_DEFAULTS, GAZE_FIELDS, PRESETS, Qwen2_5_VLGazeConfig
 
 
 _RECORD = "llamafactory_gaze"
@@ -43,21 +43,28 @@ def gaze_config(config: Any, model_args: Any) -> Qwen2_5_VLGazeConfig:
         sources.append((f"model {model_args.model_name_or_path}", config.vision_config.gaze_settings()))
 
     inherited = {**sources[0][1]} if sources else {}
-    wanted = Qwen2_5_VLGazeConfig.from_stock(config, **{**inherited, **gaze.settings})
+    wanted = {**inherited, **gaze.settings}
     for name, settings in sources:
-        differing = [key for key, value in wanted.vision_config.gaze_settings().items() if settings[key] != value]
+        differing = [key for key in GAZE_FIELDS if _plain(settings[key]) != _plain(wanted[key])]
         if differing:
             key = differing[0]
+            by_preset = key in PRESETS.get(gaze.gaze_preset or "", {})
+            says = f"`gaze_preset: {gaze.gaze_preset}` means" if by_preset else "the recipe says"
             raise ValueError(
                 f"{name} was trained with `{key}: {settings[key]}`, but "
                 + (
-                    f"the recipe says `{key}: {getattr(gaze, key)}`. Take the key out of the recipe"
+                    f"{says} `{key}: {getattr(gaze, key)}`. Take the key out of the recipe"
                     if key in gaze.settings
                     else f"{sources[0][0]} was trained with `{key}: {inherited[key]}`. Use parts of one training"
                 )
                 + ", or train anew."
             )
-    return wanted
+    return Qwen2_5_VLGazeConfig.from_stock(config, **wanted)
+
+
+def _plain(value: Any) -> Any:
+    """A setting in the form in which the configuration keeps it."""
+    return sorted(value) if isinstance(value, list) else value
 
 
 def adapter_settings(adapter: str, model_args: Any) -> dict[str, Any]:
@@ -72,7 +79,7 @@ def adapter_settings(adapter: str, model_args: Any) -> dict[str, Any]:
             f"Adapter {adapter} carries no gaze settings: it was not trained with `template: {TEMPLATE}`. "
             "Merge it into the base model first (llamafactory-cli export), then train or predict with the result."
         )
-    return record["settings"]
+    return {**GAZE_DEFAULTS, **record["settings"]}
 
 
 def refuse_gaze_adapters(model_args: Any) -> None:

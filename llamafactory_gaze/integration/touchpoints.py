@@ -86,14 +86,18 @@ def _multimodal_positions(module: ModuleType) -> None:
 
 @touch("llamafactory.model.model_utils.visual", "COMPOSITE_MODELS", "_register_composite_model")
 def _composite_model(module: ModuleType) -> None:
-    """Which modules are vision, projector and language: as for Qwen2.5-VL. There is no public function for it."""
+    """Which modules are vision, projector and language: as for Qwen2.5-VL. There is no public function for it.
+
+    In the stock model LoRA keeps out of the whole patch embedding, in ours out of its convolution only: the calibrator
+    of `gaze_fusion: input_channel` stands beside it.
+    """
     stock = module.COMPOSITE_MODELS["qwen2_5_vl"]
     module._register_composite_model(
         model_type=MODEL_TYPE,
         projector_keys=stock.projector_keys,
         vision_model_keys=stock.vision_model_keys,
         language_model_keys=stock.language_model_keys,
-        lora_conflict_keys=stock.lora_conflict_keys,
+        lora_conflict_keys=["patch_embed.proj"],
     )
 
 
@@ -174,19 +178,21 @@ def _template(module: ModuleType) -> None:
 
 @touch("llamafactory.data.loader", "align_dataset", "merge_dataset")
 def _datasets(module: ModuleType) -> None:
-    """Before a gaze data set is converted, its rows get numbers, and `gaze_ablation: shuffle` exchanges its maps.
+    """Before a gaze data set is converted, its rows get numbers, and some ablations exchange its maps.
     Before data sets are joined, their images get one type.
     """
 
     def align_dataset(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-        from llamafactory_gaze.integration.converter import FORMATTING, number_rows, shuffle_maps
+        from llamafactory_gaze.integration.arguments import EXCHANGES
+        from llamafactory_gaze.integration.converter import FORMATTING, number_rows
+        from llamafactory_gaze.integration.exchange import exchange_maps
 
         dataset, dataset_attr, data_args, training_args = args
         if dataset_attr.formatting == FORMATTING:
             gaze = getattr(data_args, "gaze", None)
-            if gaze is not None and gaze.gaze_ablation == "shuffle":
+            if gaze is not None and gaze.gaze_ablation in EXCHANGES:
                 columns = (dataset_attr.images, dataset_attr.saliencies or "saliencies")
-                dataset = shuffle_maps(dataset, *columns, seed=training_args.seed)
+                dataset = exchange_maps(dataset, *columns, ablation=gaze.gaze_ablation, seed=training_args.seed)
             dataset = number_rows(dataset)
         return wrapped(dataset, dataset_attr, data_args, training_args)
 
@@ -225,7 +231,10 @@ def _patch_processor(wrapped: Callable[..., None], instance: Any, args: Any, kwa
     wrapped(*args, **kwargs)
     processor, _, model_args = args
     if getattr(model_args, "gaze", None) is not None:
+        from llamafactory.model import loader
+
         processor.gaze_ablation = model_args.gaze.gaze_ablation
+        processor.gaze_fusion = loader.load_config(model_args).vision_config.gaze_fusion
 
 
 def _init_adapter(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
@@ -249,6 +258,5 @@ def _init_adapter(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs:
     if isinstance(model, PeftModel):
         record_settings(model, model_args.gaze)
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
-        layers = config.vision_config.gaze_layers
-        print_parameters(model, min(layers), layers)
+        print_parameters(model, config.vision_config)
     return model

@@ -17,7 +17,7 @@ from rich.table import Table
 from torch import nn
 
 from llamafactory_gaze.integration.arguments import LORA_TARGET, GazeArguments
-from llamafactory_gaze.modeling.calibrator import SaliencyCalibrator
+from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeVisionConfig
 
 
 COMPONENTS = (
@@ -32,7 +32,7 @@ COMPONENTS = (
 def component(name: str, first_patched_block: int) -> str:
     """The component, one of `COMPONENTS`, that a parameter or module of the gaze model belongs to, by its name."""
     if ".calibrator" in name:
-        return "calibrator"
+        return "calibrator"  # see `modeling/gaze.py`
     if "visual.merger." in name:
         return "projector"
     if "visual.blocks." in name:
@@ -65,7 +65,7 @@ def training_targets(model: Any, gaze: GazeArguments) -> tuple[list[str], list[s
         "projector": gaze.gaze_train_projector,
         "language model": gaze.gaze_train_llm,
     }
-    first = min(model.config.vision_config.gaze_layers)
+    first = model.config.vision_config.first_trained_block
     lora = [
         name
         for name, module in model.named_modules()
@@ -75,8 +75,8 @@ def training_targets(model: Any, gaze: GazeArguments) -> tuple[list[str], list[s
     ]
     full = [
         name
-        for name, module in model.named_modules()
-        if (isinstance(module, SaliencyCalibrator) and gaze.gaze_train_calibrator == "full")
+        for name, _ in model.named_modules()
+        if (name.endswith(".calibrator") and gaze.gaze_train_calibrator == "full")
         or (name == "model.visual.merger" and gaze.gaze_train_projector == "full")
     ]
     if not lora:
@@ -128,12 +128,14 @@ def count_parameters(model: nn.Module, first_patched_block: int) -> dict[str, di
     return counts
 
 
-def print_parameters(model: nn.Module, first_patched_block: int, layers: list[int]) -> None:
+def print_parameters(model: nn.Module, config: Qwen2_5_VLGazeVisionConfig) -> None:
     """The table of what is trained in full, by LoRA, and frozen."""
-    table = Table(title=f"What is trained (calibrator in block {', '.join(map(str, layers))} of the visual tower)")
+    blocks = ", ".join(map(str, config.gaze_layers or ()))
+    where = f", gaze_layers {blocks}" if blocks else ""
+    table = Table(title=f"What is trained (gaze_fusion {config.gaze_fusion}{where})")
     table.add_column("")
     for way in ("in full", "by LoRA", "frozen"):
         table.add_column(way, justify="right")
-    for name, counts in count_parameters(model, first_patched_block).items():
+    for name, counts in count_parameters(model, config.first_trained_block).items():
         table.add_row(name, *(f"{counts[way]:,}" if counts[way] else "-" for way in ("full", "lora", "frozen")))
     Console().print(table)

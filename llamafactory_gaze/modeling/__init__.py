@@ -1,7 +1,13 @@
-"""The model: Qwen2.5-VL whose visual tower carries the paper's saliency calibrator.
+"""The model: Qwen2.5-VL whose visual tower takes in where people look.
 
-`configuration.py` names the settings, `calibrator.py` is the paper's E_sal and MHCA, `modeling_qwen2_5_vl_gaze.py`
-puts the calibrator into Qwen2.5-VL, `registration.py` tells transformers' Auto classes about the result.
+configuration.py             the settings
+cross_attention.py           the paper's way in: E_sal and MHCA, the saliency calibrator
+score_modulation.py          its rivals inside the tower
+input_channel.py
+fusions.py                   which of them a configuration asks for
+gaze.py                      what they share
+modeling_qwen2_5_vl_gaze.py  puts them into Qwen2.5-VL
+registration.py              tells transformers' Auto classes
 """
 
 from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeConfig, Qwen2_5_VLGazeVisionConfig

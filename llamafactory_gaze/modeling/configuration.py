@@ -1,4 +1,4 @@
-"""Settings of the gaze model: the stock Qwen2.5-VL configuration plus four `gaze_*` fields of the visual tower."""
+"""Settings of the gaze model: the stock Qwen2.5-VL configuration plus the `gaze_*` fields of the visual tower."""
 
 from typing import Any
 
@@ -7,9 +7,26 @@ from transformers import Qwen2_5_VLConfig
 from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLVisionConfig
 
 
+IN_TOWER = ("cross_attention", "score_modulation", "input_channel")
+IN_PICTURE = ("overlay", "dim", "crop")
+IN_PROMPT = ("text",)
+GAZE_FUSIONS = IN_TOWER + IN_PICTURE + IN_PROMPT
 GAZE_QUERIES = ("patch", "global")
 GAZE_NORMS = ("pre", "post")
-GAZE_FIELDS = ("gaze_layers", "gaze_num_heads", "gaze_query", "gaze_norm")
+# Each field, and the value that it has where nobody says otherwise; None is resolved from the tower's size.
+GAZE_DEFAULTS: dict[str, Any] = {
+    "gaze_fusion": "cross_attention",
+    "gaze_layers": None,
+    "gaze_num_heads": None,
+    "gaze_query": "patch",
+    "gaze_norm": "pre",
+    "gaze_rope": False,
+}
+GAZE_FIELDS = tuple(GAZE_DEFAULTS)
+# What the paper's formulas say (appendix A.3.2), where it differs from what we recommend or could differ one day.
+PRESETS = {
+    "paper": {"gaze_fusion": "cross_attention", "gaze_query": "patch", "gaze_norm": "post", "gaze_rope": False},
+}
 
 
 def default_gaze_layers(depth: int) -> list[int]:
@@ -20,8 +37,14 @@ def default_gaze_layers(depth: int) -> list[int]:
 @strict
 class Qwen2_5_VLGazeVisionConfig(Qwen2_5_VLVisionConfig):
     r"""
+    gaze_fusion (`str`, *optional*, defaults to `"cross_attention"`):
+        How gaze comes in. Into the tower: `"cross_attention"` (the paper's), `"score_modulation"` (A.2.2),
+        `"input_channel"` (A.2.1). Drawn into the picture, so that the tower stays as it is: `"overlay"`, `"dim"`,
+        `"crop"`. Written into the prompt: `"text"`.
     gaze_layers (`list[int]`, *optional*):
-        Blocks that carry a calibrator, from 0. The default is one late block, `[depth * 7 // 8]`.
+        Blocks that carry a calibrator, from 0; the tower is trained from the first of them on, also where gaze comes in
+        by the picture or the prompt. The default is one late block, `[depth * 7 // 8]`; `[]` for `"input_channel"`,
+        which comes in before all blocks.
     gaze_num_heads (`int`, *optional*):
         Heads of the cross-attention (the paper's h_cross). The default is the tower's own `num_heads`.
     gaze_query (`str`, *optional*, defaults to `"patch"`):
@@ -29,18 +52,22 @@ class Qwen2_5_VLGazeVisionConfig(Qwen2_5_VLVisionConfig):
         answer is added to every patch.
     gaze_norm (`str`, *optional*, defaults to `"pre"`):
         `"pre"`: x + Z, the tower's own pre-norm habit. `"post"`: LayerNorm(x + Z), as the paper writes it.
+    gaze_rope (`bool`, *optional*, defaults to `False`):
+        Whether the tower's rotary positions turn the queries and keys of the cross-attention. The paper's have none.
     """
 
     model_type = "qwen2_5_vl_gaze_vision"
 
+    gaze_fusion: str = "cross_attention"
     gaze_layers: list[int] | tuple[int, ...] | None = None
     gaze_num_heads: int | None = None
     gaze_query: str = "patch"
     gaze_norm: str = "pre"
+    gaze_rope: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
         if self.gaze_layers is None:
-            self.gaze_layers = default_gaze_layers(self.depth)
+            self.gaze_layers = [] if self.gaze_fusion == "input_channel" else default_gaze_layers(self.depth)
         self.gaze_layers = sorted(self.gaze_layers)
         if self.gaze_num_heads is None:
             self.gaze_num_heads = self.num_heads
@@ -48,30 +75,62 @@ class Qwen2_5_VLGazeVisionConfig(Qwen2_5_VLVisionConfig):
         super().__post_init__(**kwargs)
 
     def _check_gaze(self) -> None:
-        layers, heads = self.gaze_layers, self.gaze_num_heads or 0
-        if not layers or len(set(layers)) != len(layers) or not all(0 <= layer < self.depth for layer in layers):
+        for field, allowed in (
+            ("gaze_fusion", GAZE_FUSIONS),
+            ("gaze_query", GAZE_QUERIES),
+            ("gaze_norm", GAZE_NORMS),
+        ):
+            if getattr(self, field) not in allowed:
+                raise ValueError(f"{field} is {getattr(self, field)!r}: allowed are {', '.join(allowed)}.")
+        self._check_layers()
+        heads = self.gaze_num_heads or 0
+        if heads < 1 or self.hidden_size % heads:
+            divisors = [n for n in range(1, self.hidden_size + 1) if self.hidden_size % n == 0]
+            raise ValueError(
+                f"gaze_num_heads is {self.gaze_num_heads}: the tower's width {self.hidden_size} must be divisible by "
+                f"it. Allowed: {', '.join(map(str, divisors))}."
+            )
+        if self.gaze_fusion != "cross_attention":
+            stated = {"gaze_query": self.gaze_query != "patch", "gaze_norm": self.gaze_norm != "pre"}
+            stated |= {"gaze_rope": self.gaze_rope, "gaze_num_heads": heads != self.num_heads}
+            if any(stated.values()):
+                name = next(name for name, differs in stated.items() if differs)
+                raise ValueError(
+                    f"{name} is a setting of gaze_fusion cross_attention and means nothing for {self.gaze_fusion}: "
+                    "take it out."
+                )
+        if self.gaze_rope and (self.gaze_query == "global" or heads != self.num_heads):
+            raise ValueError(
+                "gaze_rope turns queries by the position of their patch, in heads as wide as the tower's: it needs "
+                f"gaze_query patch and gaze_num_heads {self.num_heads}."
+            )
+
+    def _check_layers(self) -> None:
+        layers = self.gaze_layers or []
+        if self.gaze_fusion == "input_channel":
+            if layers:
+                raise ValueError(
+                    f"gaze_layers is {layers}: gaze_fusion input_channel comes in before the first block and patches "
+                    "none; write gaze_layers [] or take it out."
+                )
+        elif not layers or len(set(layers)) != len(layers) or not all(0 <= layer < self.depth for layer in layers):
             raise ValueError(
                 f"gaze_layers is {layers}: give at least one block of the visual tower, each once, "
                 f"from 0 to {self.depth - 1}."
             )
-        if heads < 1 or self.hidden_size % heads:
-            allowed = [n for n in range(1, self.hidden_size + 1) if self.hidden_size % n == 0]
-            raise ValueError(
-                f"gaze_num_heads is {self.gaze_num_heads}: the tower's width {self.hidden_size} must be divisible by "
-                f"it. Allowed: {', '.join(map(str, allowed))}."
-            )
-        if self.gaze_query not in GAZE_QUERIES:
-            raise ValueError(f"gaze_query is {self.gaze_query!r}: allowed are {', '.join(GAZE_QUERIES)}.")
-        if self.gaze_norm not in GAZE_NORMS:
-            raise ValueError(f"gaze_norm is {self.gaze_norm!r}: allowed are {', '.join(GAZE_NORMS)}.")
 
     @property
     def saliency_width(self) -> int:
         """Values of the saliency map in one patch, the paper's d_s,raw: temporal_patch_size * patch_size**2."""
         return self.temporal_patch_size * self.patch_size**2
 
+    @property
+    def first_trained_block(self) -> int:
+        """The first block with gaze; -1 where gaze comes in before all blocks."""
+        return min(self.gaze_layers or (), default=-1)
+
     def gaze_settings(self) -> dict[str, Any]:
-        """The four gaze fields as plain JSON values; what a trained adapter must agree with."""
+        """The gaze fields as plain JSON values; what a trained adapter must agree with."""
         return {field: getattr(self, field) for field in GAZE_FIELDS}
 
 
@@ -102,7 +161,7 @@ class Qwen2_5_VLGazeConfig(Qwen2_5_VLConfig):
 
         Args:
             config: the configuration of the base model.
-            gaze_fields: any of `gaze_layers`, `gaze_num_heads`, `gaze_query`, `gaze_norm`; others keep their value.
+            gaze_fields: any of `GAZE_FIELDS`; others keep their value.
 
         Raises:
             ValueError: a gaze field has a value that this tower cannot have; the message names the allowed ones.

@@ -2,8 +2,7 @@
 
 Each class overrides one thing of its stock parent (transformers/models/qwen2_5_vl/modeling_qwen2_5_vl.py):
 
-    Qwen2_5_VLGazeVisionBlock               the calibrator between self-attention and MLP
-    Qwen2_5_VLGazeVisionTransformer         takes the saliency channel off `pixel_values`, puts it in window order
+    Qwen2_5_VLGazeVisionTransformer         puts the calibrators in, and the saliency channel into window order
     Qwen2_5_VLGazeModel                     builds that tower; finds image tokens without `mm_token_type_ids`
     Qwen2_5_VLGazeForConditionalGeneration  the same for generation
 
@@ -36,18 +35,18 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
     Qwen2_5_VLModel,
     Qwen2_5_VLPreTrainedModel,
     Qwen2_5_VLTextModel,
-    Qwen2_5_VLVisionBlock,
 )
 
-from llamafactory_gaze.modeling.calibrator import Gaze, SaliencyCalibrator, ZeroInitLinear
 from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeConfig, Qwen2_5_VLGazeVisionConfig
-from llamafactory_gaze.saliency.patches import NO_MAP
+from llamafactory_gaze.modeling.fusions import FUSIONS, STOCK_TOWER
+from llamafactory_gaze.modeling.gaze import Gaze, PlainBlock, ZeroInitLinear
+from llamafactory_gaze.modeling.input_channel import split_saliency, with_saliency_channel
 
 
 class _ZeroInitMixin(Qwen2_5_VLPreTrainedModel):
-    """Keeps W_O at zero when `from_pretrained` fills the modules that a checkpoint does not hold."""
+    """Keeps at zero what starts at zero when `from_pretrained` fills the modules that a checkpoint does not hold."""
 
-    _no_split_modules = ["Qwen2_5_VLDecoderLayer", "Qwen2_5_VLGazeVisionBlock"]  # noqa: RUF012
+    _no_split_modules = ["Qwen2_5_VLDecoderLayer", "PlainBlock", "CrossAttentionBlock", "ScoreModulationBlock"]  # noqa: RUF012
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, ZeroInitLinear):
@@ -56,43 +55,20 @@ class _ZeroInitMixin(Qwen2_5_VLPreTrainedModel):
             super()._init_weights(module)
 
 
-class Qwen2_5_VLGazeVisionBlock(Qwen2_5_VLVisionBlock):
-    """A block of the tower; with a calibrator if the configuration's `gaze_layers` name it, else the stock block."""
-
-    def __init__(self, config: Qwen2_5_VLGazeVisionConfig, layer: int) -> None:
-        super().__init__(config)
-        self.calibrator = SaliencyCalibrator(config) if layer in (config.gaze_layers or ()) else None
-
-    def forward(
-        self,
-        hidden_states: Tensor,
-        cu_seqlens: Tensor,
-        rotary_pos_emb: Tensor | None = None,
-        position_embeddings: tuple[Tensor, Tensor] | None = None,
-        gaze: Gaze | None = None,
-        **kwargs: Any,
-    ) -> Tensor:
-        """hidden_states: (patches, d_vit) in window order -> the same shape. `cu_seqlens` are the block's windows."""
-        hidden_states = hidden_states + self.attn(
-            self.norm1(hidden_states),
-            cu_seqlens=cu_seqlens,
-            rotary_pos_emb=rotary_pos_emb,
-            position_embeddings=position_embeddings,
-            **kwargs,
-        )
-        if self.calibrator is not None and gaze is not None:
-            hidden_states = self.calibrator(hidden_states, gaze)
-        return hidden_states + self.mlp(self.norm2(hidden_states))
-
-
 class Qwen2_5_VLGazeVisionTransformer(_ZeroInitMixin, Qwen2_5_VisionTransformerPretrainedModel):
-    """The stock tower with a fourth input channel, the saliency map, that only the patched blocks see."""
+    """The stock tower with a fourth input channel, the saliency map, and parts that take it in (`fusions.py`)."""
 
     config: Qwen2_5_VLGazeVisionConfig
 
     def __init__(self, config: Qwen2_5_VLGazeVisionConfig, *inputs: Any, **kwargs: Any) -> None:
         super().__init__(config, *inputs, **kwargs)
-        self.blocks = nn.ModuleList([Qwen2_5_VLGazeVisionBlock(config, layer) for layer in range(config.depth)])
+        fusion = FUSIONS.get(config.gaze_fusion, STOCK_TOWER)
+        patched = config.gaze_layers or ()
+        self.patch_embed = fusion.patch_embed(config)
+        self.blocks = nn.ModuleList(
+            [(fusion.block if layer in patched else PlainBlock)(config) for layer in range(config.depth)]
+        )
+        self.takes_gaze = fusion is not STOCK_TOWER
         self.post_init()
 
     def forward(self, hidden_states: Tensor, grid_thw: Tensor, **kwargs: Any) -> Any:
@@ -106,30 +82,18 @@ class Qwen2_5_VLGazeVisionTransformer(_ZeroInitMixin, Qwen2_5_VisionTransformerP
         Raises:
             ValueError: the width of `hidden_states` is neither of the two.
         """
-        pixels, saliency = self._split_saliency(hidden_states)
-        if saliency is None and not self.training:
-            return super().forward(pixels, grid_thw, **kwargs)
-        if saliency is None:
-            # Training runs the calibrator even so: DDP and ZeRO-3 wait for its parameters on every rank.
-            saliency = pixels.new_full((pixels.shape[0], self.config.saliency_width), NO_MAP)
+        if self.takes_gaze and self.training:
+            # The calibrators run even where no image has a map: DDP and ZeRO-3 wait for them on every rank.
+            hidden_states = with_saliency_channel(hidden_states, self.config)
+        saliency = split_saliency(hidden_states, self.config)[1]
+        if saliency is None or not self.takes_gaze:
+            return super().forward(hidden_states, grid_thw, **kwargs)
         frames = torch.repeat_interleave(grid_thw[:, 1] * grid_thw[:, 2], grid_thw[:, 0])  # patches of each frame
         gaze = Gaze(
             saliency=self._in_window_order(saliency, grid_thw),
             cu_seqlens=F.pad(frames.cumsum(0, dtype=torch.int32), (1, 0)),
         )
-        return super().forward(pixels, grid_thw, gaze=gaze, **kwargs)
-
-    def _split_saliency(self, hidden_states: Tensor) -> tuple[Tensor, Tensor | None]:
-        pixel_width = self.config.in_channels * self.config.saliency_width
-        width = hidden_states.shape[-1]
-        if width == pixel_width:
-            return hidden_states, None
-        if width == pixel_width + self.config.saliency_width:
-            return hidden_states[:, :pixel_width], hidden_states[:, pixel_width:]
-        raise ValueError(
-            f"pixel_values has {width} columns: expected {pixel_width} (image alone) or "
-            f"{pixel_width + self.config.saliency_width} (image and saliency map)."
-        )
+        return super().forward(hidden_states, grid_thw, gaze=gaze, **kwargs)
 
     def _in_window_order(self, saliency: Tensor, grid_thw: Tensor) -> Tensor:
         """(patches, d_s,raw) in processor order -> the order of the blocks' hidden states (module docstring)."""
@@ -194,6 +158,5 @@ class Qwen2_5_VLGazeForConditionalGeneration(_ZeroInitMixin, Qwen2_5_VLForCondit
 __all__ = [
     "Qwen2_5_VLGazeForConditionalGeneration",
     "Qwen2_5_VLGazeModel",
-    "Qwen2_5_VLGazeVisionBlock",
     "Qwen2_5_VLGazeVisionTransformer",
 ]

@@ -98,6 +98,15 @@ def load_data(registry: Path, **keys):
     return dataset, collator([dataset[i] for i in range(len(dataset))])
 
 
+def load_model(registry: Path, **keys):
+    """The model as LLaMA-Factory's own loader makes it for a recipe."""
+    from llamafactory import model
+
+    model_args, _, training_args, finetuning_args, _ = parse(registry, **keys)
+    tokenizer = model.load_tokenizer(model_args)["tokenizer"]
+    return model.load_model(tokenizer, model_args, finetuning_args, training_args.do_train)
+
+
 def run_cli(command: str, *arguments: object, processes: int = 1, **environment: str) -> subprocess.CompletedProcess:
     """The stock `llamafactory-cli` of this environment, as a user's shell would start it."""
     scripts = Path(sys.executable).parent

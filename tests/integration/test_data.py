@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ from PIL import Image
 
 from llamafactory_gaze.saliency.maps import read_saliency_map
 from llamafactory_gaze.saliency.patches import patchify
-from tests.integration.conftest import SIZES, load_data, register, row, save_image, save_map
+from tests.integration.conftest import ROOT, SIZES, load_data, register, row, save_image, save_map
 
 
 PIXELS, SALIENCY = 3 * 2 * 14 * 14, 2 * 14 * 14
@@ -221,6 +224,100 @@ def test_shuffle_is_refused_where_one_image_holds_most_maps(registry):
     register(registry, "gaze", [row(["images/0.png"], ["maps/0.png"])] * 3 + [row(["images/1.png"], ["maps/1.png"])])
     with pytest.raises(ValueError, match="of 4 maps, 3 belong to one image"):
         load_data(registry, gaze_ablation="shuffle")
+
+
+def three_observers(registry) -> None:
+    """Three images, each seen by three people, row by row."""
+    for i, size in enumerate(SIZES):
+        for who in "abc":
+            save_map(registry / f"maps/{who}/{i}.png", size, ord(who) + 10 * i)
+    register(registry, "gaze", [row([f"images/{i}.png"], [f"maps/{who}/{i}.png"]) for who in "abc" for i in range(3)])
+
+
+def pairs_of(dataset) -> list[tuple[str, str]]:
+    """For each row its image, and its map as observer/image."""
+    pairs = []
+    for images in dataset["images"]:
+        image, _, saliency = images[0].partition("#saliency=")
+        pairs.append((image.rpartition("/")[2], "/".join(saliency.split("/")[-2:])))
+    return pairs
+
+
+def test_observer_gives_every_row_another_map_of_its_own_image(registry):
+    three_observers(registry)
+    straight = pairs_of(load_data(registry)[0])
+    exchanged = pairs_of(load_data(registry, gaze_ablation="observer")[0])
+    assert [image for image, _ in exchanged] == [image for image, _ in straight]  # the rows stay where they are
+    assert sorted(exchanged) == sorted(straight)  # each map once, and with its own image
+    assert all(before != after for (_, before), (_, after) in zip(straight, exchanged, strict=True))
+    assert pairs_of(load_data(registry, gaze_ablation="observer")[0]) == exchanged
+    others = [pairs_of(load_data(registry, gaze_ablation="observer", seed=seed)[0]) for seed in range(5)]
+    assert any(other != exchanged for other in others)
+
+
+def test_observer_leaves_rows_without_a_map_alone(registry):
+    three_observers(registry)
+    rows = json.loads((registry / "gaze.json").read_text())
+    register(registry, "gaze", [*rows[:3], row(["images/0.png"], [None]), row(["images/1.png"], None), *rows[3:]])
+    pairs = pairs_of(load_data(registry, gaze_ablation="observer")[0])
+    assert pairs[3:5] == [("0.png", ""), ("1.png", "")]
+    assert sorted(saliency for _, saliency in pairs if saliency) == [
+        f"{who}/{i}.png" for who in "abc" for i in range(3)
+    ]
+
+
+@pytest.mark.parametrize("rows", [[("0", "0")], [("0", "0"), ("0", "0")], [("1", "1"), ("1", "1b"), ("2", "2")]])
+def test_observer_is_refused_where_an_image_has_one_map_only(registry, rows):
+    """One row, one map in two rows, and one such image among others."""
+    save_map(registry / "maps/1b.png", SIZES[1], 5)
+    register(registry, "gaze", [row([f"images/{image}.png"], [f"maps/{saliency}.png"]) for image, saliency in rows])
+    image = f"images/{rows[-1][0]}.png has {len(rows) if len(rows) < 3 else 1} rows with 1 different maps"
+    with pytest.raises(ValueError, match=f"cannot give every row another observer's map of its image: .*{image}"):
+        load_data(registry, gaze_ablation="observer")
+
+
+def test_embedded_maps_of_several_observers_may_have_one_name(registry):
+    """maps/a/0.png and maps/b/0.png are both 0.png beside their bytes: `datasets` keeps the bare name."""
+    import pandas
+
+    def embedded(path):
+        return {"bytes": (registry / path).read_bytes(), "path": path.rpartition("/")[2]}
+
+    three_observers(registry)
+    names = [(f"images/{i}.png", f"maps/{who}/{i}.png") for who in "abc" for i in range(3)]
+    rows = [row([embedded(image)], [embedded(saliency)]) for image, saliency in names]
+    pandas.DataFrame(rows).to_parquet(registry / "embedded.parquet")
+    register(registry, "embedded", [], file_name="embedded.parquet")
+    _, straight = load_data(registry, dataset="embedded")
+    _, exchanged = load_data(registry, dataset="embedded", gaze_ablation="observer")
+    for before, after in zip(by_image(straight), by_image(exchanged), strict=True):
+        assert torch.equal(before[:, :PIXELS], after[:, :PIXELS])
+        assert not torch.equal(before[:, PIXELS:], after[:, PIXELS:])
+
+
+EXCHANGE = """
+from datasets import Dataset
+from llamafactory_gaze.integration.exchange import exchange_maps
+def embedded(*numbers):
+    return [{"bytes": bytes(numbers), "path": None}]
+rows = Dataset.from_list([{"images": embedded(i), "maps": embedded(i, who)} for who in range(5) for i in range(7)])
+for ablation in ("shuffle", "observer"):
+    exchanged = exchange_maps(rows, "images", "maps", ablation=ablation, seed=1)["maps"]
+    print(ablation, [tuple(maps[0]["bytes"]) for maps in exchanged])
+"""
+
+
+def test_an_exchange_of_embedded_maps_is_the_same_in_every_process():
+    """Each rank of a distributed training exchanges the maps for itself; Python's own hash() differs among them."""
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", EXCHANGE], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True,
+            text=True, check=True, cwd=ROOT,
+        ).stdout
+        for seed in ("1", "2")
+    ]  # fmt: skip
+    assert [line.partition(" ")[0] for line in outputs[0].splitlines()] == ["shuffle", "observer"]
+    assert outputs[0] == outputs[1]
 
 
 # What is refused

@@ -67,7 +67,7 @@ def stages(data) -> tuple[Path, Path]:
     """Both stages, four steps each."""
     first, second = data.parent / "stage1", data.parent / "stage2"
     result = train("stage1", data, first, *STEPS, "preprocessing_num_workers=2", "dataloader_num_workers=1")
-    assert "What is trained (calibrator in block" in result.stdout
+    assert "What is trained (gaze_fusion cross_attention, gaze_layers" in result.stdout
     train("stage2", data, second, *STEPS, f"adapter_name_or_path={first}")
     return first, second
 
@@ -143,8 +143,14 @@ def test_chat_answers_with_a_gaze_adapter(stages):
 
 def test_the_keys_stand_in_the_help_with_their_choices():
     printed = succeeded(run_cli("train", "-h")).stdout
-    for key in ("--gaze_query {patch,global}", "--gaze_norm {pre,post}", "--gaze_ablation {none,off,uniform,shuffle}"):
-        assert key in printed
+    choices = {
+        "fusion": "cross_attention,score_modulation,input_channel,overlay,dim,crop,text",
+        "query": "patch,global",
+        "norm": "pre,post",
+        "ablation": "none,off,uniform,center,shuffle,observer",
+    }
+    for key, values in choices.items():
+        assert f"--gaze_{key} {{{values}}}" in printed
     assert "28 of the 32 blocks of Qwen2.5-VL-3B" in " ".join(printed.split())
 
 

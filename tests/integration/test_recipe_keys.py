@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from tests.integration.conftest import ROOT, parse, recipe
 
 
-RECIPES = sorted((ROOT / "yaml_recipes").rglob("*.yaml"))
+RECIPES = sorted(path for path in (ROOT / "yaml_recipes").rglob("*.yaml") if path.parent.name != "studies")
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -46,6 +46,26 @@ def test_defaults_and_values(registry):
     assert gaze.settings == {"gaze_layers": [3, 5], "gaze_query": "global", "gaze_norm": "post", "gaze_num_heads": 2}
 
 
+def test_the_preset_is_the_literal_formula_of_the_paper(registry):
+    from llamafactory.model import load_config
+
+    literal = {"gaze_fusion": "cross_attention", "gaze_query": "patch", "gaze_norm": "post", "gaze_rope": False}
+    assert parse(registry, gaze_preset="paper")[0].gaze.settings == literal
+    model_args, *_ = parse(registry, gaze_preset="paper", gaze_norm="post", gaze_rope=False, gaze_layers=[1])
+    assert model_args.gaze.settings == {**literal, "gaze_layers": [1]}
+    assert literal.items() <= load_config(model_args).vision_config.gaze_settings().items()
+
+
+@pytest.mark.parametrize("fusion", ["score_modulation", "input_channel", "overlay", "dim", "crop", "text"])
+def test_a_fusion_reaches_the_configuration(registry, fusion):
+    from llamafactory.model import load_config
+
+    model_args, *_ = parse(registry, gaze_fusion=fusion)
+    assert load_config(model_args).vision_config.gaze_fusion == fusion
+    with pytest.raises(ValueError, match=f"gaze_norm is a setting of .* means nothing for {fusion}"):
+        load_config(parse(registry, gaze_fusion=fusion, gaze_norm="post")[0])
+
+
 def test_yaml_reads_a_bare_off_as_false(registry):
     assert yaml.safe_load("gaze_ablation: off") == {"gaze_ablation": False}
     assert parse(registry, gaze_ablation=False)[0].gaze.gaze_ablation == "off"
@@ -66,7 +86,18 @@ def test_a_value_on_the_command_line_overrides_the_recipe(registry, monkeypatch,
     [
         ({"gaze_query": "token"}, "`gaze_query: token` is not known. Allowed: patch, global"),
         ({"gaze_norm": "none"}, "Allowed: pre, post"),
-        ({"gaze_ablation": "on"}, "Allowed: none, off, uniform, shuffle"),
+        ({"gaze_ablation": "on"}, "Allowed: none, off, uniform, center, shuffle, observer"),
+        (
+            {"gaze_fusion": "mulan"},
+            "`gaze_fusion: mulan` is not known. Allowed: cross_attention, score_modulation, input_channel, overlay, "
+            "dim, crop, text",
+        ),
+        ({"gaze_preset": "ours"}, "`gaze_preset: ours` is not known. Allowed: paper"),
+        ({"gaze_preset": "paper", "gaze_norm": "pre"}, "means `gaze_norm: post`, but the recipe says `gaze_norm: pre`"),
+        ({"gaze_preset": "paper", "gaze_query": "global"}, "means `gaze_query: patch`, but the recipe says"),
+        ({"gaze_preset": "paper", "gaze_fusion": "crop"}, "means `gaze_fusion: cross_attention`, but the recipe says"),
+        ({"gaze_preset": "paper", "gaze_rope": True}, "means `gaze_rope: False`, but the recipe says"),
+        ({"gaze_rope": "maybe"}, "`gaze_rope: maybe` is neither true nor false"),
         ({"gaze_train_calibrator": "half"}, "Allowed: frozen, lora, full"),
         ({"gaze_layers": 28}, "not a list of blocks"),
         ({"gaze_layers": [-1]}, "numbers from 0"),
@@ -76,6 +107,9 @@ def test_a_value_on_the_command_line_overrides_the_recipe(registry, monkeypatch,
         ({"lora_target": "gaze,q_proj"}, "`gaze` stands alone"),
         ({"stage": "dpo"}, "works with `stage: sft`"),
         ({"gaze_ablation": "shuffle", "streaming": True, "max_steps": 1}, "streaming: false"),
+        ({"gaze_ablation": "observer", "streaming": True, "max_steps": 1}, "`gaze_ablation: observer` needs the whole"),
+        ({"template": "qwen2_vl", "lora_target": "all", "gaze_fusion": "dim"}, "`gaze_fusion` asks for gaze"),
+        ({"template": "qwen2_vl", "lora_target": "all", "gaze_preset": "paper"}, "`gaze_preset` asks for gaze"),
         ({"gaze_layer": [3]}, "gaze_layer"),
     ],
 )
@@ -84,13 +118,15 @@ def test_a_wrong_recipe_stops_at_once(registry, keys, message):
         parse(registry, model_name_or_path="there/is-no-such-model", **keys)
 
 
-def test_shuffle_needs_a_data_set():
+@pytest.mark.parametrize("ablation", ["shuffle", "observer"])
+def test_an_exchange_of_maps_needs_a_data_set(ablation):
     from llamafactory.hparams import get_infer_args
 
     keys = {"model_name_or_path": "x", "template": "qwen2_5_vl_gaze", "finetuning_type": "lora"}
-    with pytest.raises(ValueError, match="here allowed: none, off, uniform"):
-        get_infer_args({**keys, "gaze_ablation": "shuffle"})
-    assert get_infer_args({**keys, "gaze_ablation": "uniform"})[0].gaze.gaze_ablation == "uniform"
+    with pytest.raises(ValueError, match=f"`gaze_ablation: {ablation}` .* here allowed: none, off, uniform, center"):
+        get_infer_args({**keys, "gaze_ablation": ablation})
+    for allowed in ("uniform", "center"):
+        assert get_infer_args({**keys, "gaze_ablation": allowed})[0].gaze.gaze_ablation == allowed
 
 
 def test_recipes_without_gaze_carry_nothing_of_it(registry):

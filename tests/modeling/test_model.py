@@ -12,30 +12,46 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForImageTextToText, Qwen2_5_VLForConditionalGeneration
 
 from llamafactory_gaze import Qwen2_5_VLGazeConfig, Qwen2_5_VLGazeForConditionalGeneration
+from llamafactory_gaze.modeling.configuration import IN_PICTURE, IN_PROMPT, IN_TOWER
 from llamafactory_gaze.saliency.patches import NO_MAP, patchify
 from tests.conftest import IMAGE_TOKEN, PAD, VIDEO_TOKEN, VISION_END, VISION_START
 
 
 PIXELS, SALIENCY = 3 * 2 * 14 * 14, 2 * 14 * 14
-CALIBRATOR = ["k_proj", "norm", "o_proj", "q_proj", "saliency_proj", "v_proj"]
+CROSS_ATTENTION = ["k_proj", "norm", "o_proj", "q_proj", "saliency_proj", "v_proj"]
 # Three images of different sizes; windows are 8 x 8 patches, so the first two have 2 x 2 windows and 2 x 3.
 GRIDS = torch.tensor([[1, 12, 12], [1, 10, 20], [1, 4, 6]])
 
 
 def load_gaze(path, **gaze) -> Qwen2_5_VLGazeForConditionalGeneration:
     stock = Qwen2_5_VLForConditionalGeneration.config_class.from_pretrained(path)
-    config = Qwen2_5_VLGazeConfig.from_stock(stock, **{"gaze_layers": [2], **gaze})
+    layers = {} if gaze.get("gaze_fusion") == "input_channel" else {"gaze_layers": [2]}
+    config = Qwen2_5_VLGazeConfig.from_stock(stock, **{**layers, **gaze})
     return Qwen2_5_VLGazeForConditionalGeneration.from_pretrained(path, config=config).eval()
 
 
 def awaken(model: torch.nn.Module) -> torch.nn.Module:
-    """Gives W_O a value, as training would; before, a map has no effect."""
+    """Gives W_O, W_beta or W_M a value, as training would; before, a map has no effect."""
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if name.endswith(("o_proj.weight", "saliency_proj.weight")) and "calibrator" in name:
+            if name.endswith(("calibrator.o_proj.weight", "calibrator.saliency_proj.weight")):
                 parameter.normal_(std=0.5, generator=generator)
+            elif name.endswith("calibrator.weight"):
+                parameter.normal_(std=0.1, generator=generator)
     return model
+
+
+def calibrator_weights(fusion: str, layers: list[int], norm: str = "pre") -> set[str]:
+    """Names of the parameters that a gaze model has and the stock model has not."""
+    if fusion == "input_channel":
+        return {"model.visual.patch_embed.calibrator.weight"}
+    blocks = [f"model.visual.blocks.{layer}." for layer in layers]
+    if fusion == "score_modulation":
+        return {f"{block}attn.calibrator.weight" for block in blocks}
+    names = [f"{name}.weight" for name in CROSS_ATTENTION]
+    names += ["post_norm.weight", "post_norm.bias"] if norm == "post" else []
+    return {f"{block}calibrator.{name}" for block in blocks for name in names}
 
 
 def prompt(grids: torch.Tensor, text: int = 3, token: int = IMAGE_TOKEN) -> list[int]:
@@ -67,18 +83,34 @@ def logits(model, inputs) -> torch.Tensor:
     return model(**inputs).logits
 
 
-@pytest.mark.parametrize("layers", [[2], [0, 1, 2, 3]])
-@pytest.mark.parametrize("query", ["patch", "global"])
-def test_a_fresh_model_is_the_base_model(stock_model, stock_checkpoint, layers, query):
-    model = load_gaze(stock_checkpoint, gaze_layers=layers, gaze_query=query)
+FRESH = [
+    {"gaze_layers": [2]},
+    {"gaze_layers": [0, 1, 2, 3]},
+    {"gaze_layers": [0, 1, 2, 3], "gaze_query": "global"},
+    {"gaze_layers": [0, 1, 2, 3], "gaze_rope": True},
+    {"gaze_layers": [0, 1, 2, 3], "gaze_fusion": "score_modulation"},
+    {"gaze_fusion": "input_channel"},
+]
+
+
+@pytest.mark.parametrize("gaze", FRESH, ids=str)
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_a_fresh_model_is_the_base_model_bit_for_bit_whatever_the_map(stock_checkpoint, gaze, attention):
+    stock = Qwen2_5_VLForConditionalGeneration.from_pretrained(stock_checkpoint).eval()
+    model = load_gaze(stock_checkpoint, **gaze)
+    for each in (model, stock):
+        each.set_attn_implementation(attention)
     inputs = make_inputs()
-    torch.testing.assert_close(logits(model, inputs), stock_logits(stock_model, inputs), rtol=0, atol=1e-6)
+    assert torch.equal(logits(model, inputs), stock_logits(stock, inputs))
 
 
-@pytest.mark.parametrize("norm", ["pre", "post"])
+AWAKE = [{"gaze_fusion": fusion} for fusion in IN_TOWER] + [{"gaze_norm": "post"}, {"gaze_query": "global"}]
+
+
+@pytest.mark.parametrize("gaze", AWAKE, ids=str)
 @pytest.mark.parametrize("training", [False, True])
-def test_without_a_map_the_logits_are_the_base_models_bit_for_bit(stock_model, stock_checkpoint, norm, training):
-    model = awaken(load_gaze(stock_checkpoint, gaze_norm=norm)).train(training)
+def test_without_a_map_the_logits_are_the_base_models_bit_for_bit(stock_model, stock_checkpoint, gaze, training):
+    model = awaken(load_gaze(stock_checkpoint, **gaze)).train(training)
     inputs = make_inputs(maps=False)
     expected = stock_logits(stock_model, inputs)
     assert torch.equal(logits(model, inputs), expected)
@@ -87,10 +119,31 @@ def test_without_a_map_the_logits_are_the_base_models_bit_for_bit(stock_model, s
     assert torch.equal(logits(model, inputs), expected)
 
 
-def test_a_trained_model_uses_the_map(stock_model, stock_checkpoint):
+@pytest.mark.parametrize("fusion", IN_TOWER)
+def test_a_trained_model_uses_the_map(stock_model, stock_checkpoint, fusion):
     inputs = make_inputs()
-    difference = logits(awaken(load_gaze(stock_checkpoint)), inputs) - stock_logits(stock_model, inputs)
+    model = awaken(load_gaze(stock_checkpoint, gaze_fusion=fusion))
+    difference = logits(model, inputs) - stock_logits(stock_model, inputs)
     assert difference.abs().max() > 0.01
+
+
+@pytest.mark.parametrize("fusion", IN_PICTURE + IN_PROMPT)
+def test_gaze_in_picture_or_prompt_leaves_the_tower_as_it_is(stock_model, stock_checkpoint, fusion):
+    model = load_gaze(stock_checkpoint, gaze_fusion=fusion)
+    assert set(model.state_dict()) == set(stock_model.state_dict())
+    inputs = make_inputs()
+    expected = stock_logits(stock_model, inputs)
+    for training in (False, True):
+        assert torch.equal(logits(model.train(training), inputs), expected)
+        assert torch.equal(logits(model, {**inputs, "pixel_values": inputs["pixel_values"][:, :PIXELS]}), expected)
+
+
+@pytest.mark.parametrize("fusion", IN_TOWER + IN_PICTURE)
+def test_no_block_is_split_over_devices(stock_checkpoint, fusion):
+    """transformers keeps a block together by the name of its class."""
+    model = load_gaze(stock_checkpoint, gaze_fusion=fusion)
+    for part in (model, model.model, model.model.visual):
+        assert {type(block).__name__ for block in model.model.visual.blocks} <= set(part._no_split_modules)
 
 
 def test_a_wrong_width_is_refused(stock_checkpoint):
@@ -106,9 +159,10 @@ def visual_tokens(model, inputs) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-def test_a_dot_in_the_map_moves_its_own_token_over_several_windows(stock_checkpoint, attention):
+@pytest.mark.parametrize("fusion", ["cross_attention", "score_modulation"])
+def test_a_dot_in_the_map_moves_its_own_token_over_several_windows(stock_checkpoint, attention, fusion):
     """The calibrator's block is the last one: there, a patch's query changes nothing but that patch."""
-    model = awaken(load_gaze(stock_checkpoint, gaze_layers=[3]))
+    model = awaken(load_gaze(stock_checkpoint, gaze_layers=[3], gaze_fusion=fusion))
     model.set_attn_implementation(attention)
     inputs = make_inputs(GRIDS[1:2], maps=False)
     rows, columns = 10, 20
@@ -128,8 +182,25 @@ def test_a_dot_in_the_map_moves_its_own_token_over_several_windows(stock_checkpo
         assert (moved[torch.arange(len(moved)) != token] == 0).all()
 
 
-def test_a_map_changes_its_own_image_only(stock_checkpoint):
-    model = awaken(load_gaze(stock_checkpoint))
+def test_in_the_input_channel_a_map_is_what_a_colour_would_be(stock_model, stock_checkpoint):
+    """With the weights of red, a map is more red: the stock model sees the same when it is added to the image."""
+    model = load_gaze(stock_checkpoint, gaze_fusion="input_channel")
+    embed = model.model.visual.patch_embed
+    with torch.no_grad():
+        embed.calibrator.weight.copy_(embed.proj.weight[:, 0].flatten(1))
+    inputs = make_inputs(GRIDS[1:2], maps=False)
+    saliency = torch.from_numpy(patchify(np.random.default_rng(0).random((140, 280), dtype=np.float32), (1, 10, 20)))
+    redder = inputs["pixel_values"].clone()
+    redder[:, :SALIENCY] += saliency
+    with_map = {**inputs, "pixel_values": torch.cat([inputs["pixel_values"], saliency], dim=1)}
+    expected = stock_logits(stock_model, {**inputs, "pixel_values": redder})
+    assert (expected - stock_logits(stock_model, inputs)).abs().max() > 0.01
+    torch.testing.assert_close(logits(model, with_map), expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("gaze", AWAKE, ids=str)
+def test_a_map_changes_its_own_image_only(stock_checkpoint, gaze):
+    model = awaken(load_gaze(stock_checkpoint, **gaze))
     inputs = make_inputs()
     ends = [0, *(GRIDS.prod(-1)).cumsum(0).tolist()]
     before = visual_tokens(model, inputs)
@@ -142,9 +213,10 @@ def test_a_map_changes_its_own_image_only(stock_checkpoint):
         assert torch.equal(moved, own)
 
 
-def test_a_batch_equals_its_images_one_by_one(stock_checkpoint):
+@pytest.mark.parametrize("gaze", AWAKE, ids=str)
+def test_a_batch_equals_its_images_one_by_one(stock_checkpoint, gaze):
     """Different sizes, with and without a map, in one batch."""
-    model = awaken(load_gaze(stock_checkpoint))
+    model = awaken(load_gaze(stock_checkpoint, **gaze))
     inputs = make_inputs()
     counts = GRIDS.prod(-1).tolist()
     inputs["pixel_values"][counts[0] : counts[0] + counts[1], PIXELS:] = NO_MAP
@@ -269,33 +341,37 @@ def new_layout(checkpoint: str, directory) -> str:
 
 
 @pytest.mark.parametrize("layout", [old_layout, new_layout])
-def test_a_stock_checkpoint_lacks_exactly_the_calibrators(stock_model, stock_checkpoint, tmp_path, layout):
+@pytest.mark.parametrize("fusion", IN_TOWER)
+def test_a_stock_checkpoint_lacks_exactly_the_calibrators(stock_model, stock_checkpoint, tmp_path, fusion, layout):
     path = layout(stock_checkpoint, tmp_path)
-    config = Qwen2_5_VLGazeConfig.from_stock(stock_model.config, gaze_layers=[1, 3])
+    layers = [] if fusion == "input_channel" else [1, 3]
+    config = Qwen2_5_VLGazeConfig.from_stock(stock_model.config, gaze_fusion=fusion, gaze_layers=layers)
     model, info = Qwen2_5_VLGazeForConditionalGeneration.from_pretrained(path, config=config, output_loading_info=True)
-    missing = {f"model.visual.blocks.{block}.calibrator.{name}.weight" for block in (1, 3) for name in CALIBRATOR}
-    assert info["missing_keys"] == missing
+    assert info["missing_keys"] == calibrator_weights(fusion, layers)
     assert not info["unexpected_keys"] and not info["mismatched_keys"]
-    for block in (1, 3):
-        calibrator = model.model.visual.blocks[block].calibrator
-        assert not calibrator.o_proj.weight.any()
-        assert torch.equal(calibrator.norm.weight, torch.ones(32))
-        assert 0.015 < calibrator.q_proj.weight.std() < 0.025
-    inputs = make_inputs(maps=False)
+    weights = model.state_dict()
+    for name in info["missing_keys"]:  # transformers initialises them anew, and must not touch what starts at zero
+        if name.endswith(("o_proj.weight", "calibrator.weight")):
+            assert not weights[name].any()
+        elif name.endswith("norm.weight"):
+            assert torch.equal(weights[name], torch.ones(32))
+        else:
+            assert 0.015 < weights[name].std() < 0.025
+    inputs = make_inputs()
     assert torch.equal(logits(model.eval(), inputs), stock_logits(stock_model, inputs))
 
 
-@pytest.mark.parametrize("norm", ["pre", "post"])
-def test_save_and_load(stock_checkpoint, tmp_path, norm):
-    model = awaken(load_gaze(stock_checkpoint, gaze_norm=norm))
+@pytest.mark.parametrize("gaze", AWAKE, ids=str)
+def test_save_and_load(stock_checkpoint, tmp_path, gaze):
+    model = awaken(load_gaze(stock_checkpoint, **gaze))
     model.save_pretrained(tmp_path)
     saved = set(load_file(tmp_path / "model.safetensors"))
-    names = [*(f"{name}.weight" for name in CALIBRATOR)]
-    names += ["post_norm.weight", "post_norm.bias"] if norm == "post" else []
-    assert {key for key in saved if "calibrator" in key} == {f"model.visual.blocks.2.calibrator.{n}" for n in names}
+    expected = calibrator_weights(gaze.get("gaze_fusion", "cross_attention"), [2], gaze.get("gaze_norm", "pre"))
+    assert {key for key in saved if "calibrator" in key} == expected
 
     loaded, info = AutoModelForImageTextToText.from_pretrained(tmp_path, output_loading_info=True)
     assert type(loaded) is Qwen2_5_VLGazeForConditionalGeneration
+    assert loaded.config.vision_config.gaze_settings() == model.config.vision_config.gaze_settings()
     assert not info["missing_keys"] and not info["unexpected_keys"]
     inputs = make_inputs()
     assert torch.equal(logits(loaded.eval(), inputs), logits(model, inputs))
@@ -322,10 +398,10 @@ def gradients(model, reentrant: bool | None) -> dict[str, torch.Tensor]:
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("query", ["patch", "global"])
+@pytest.mark.parametrize("gaze", AWAKE, ids=str)
 @pytest.mark.parametrize("reentrant", [True, False])
-def test_checkpointing_gives_the_same_gradients_to_the_same_parameters(stock_checkpoint, reentrant, query):
-    model = awaken(load_gaze(stock_checkpoint, gaze_query=query))
+def test_checkpointing_gives_the_same_gradients_to_the_same_parameters(stock_checkpoint, reentrant, gaze):
+    model = awaken(load_gaze(stock_checkpoint, **gaze))
     model.requires_grad_(False)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("calibrator" in name or "visual.blocks.3" in name)
@@ -339,8 +415,9 @@ def test_checkpointing_gives_the_same_gradients_to_the_same_parameters(stock_che
         torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-7)
 
 
-def test_bfloat16_keeps_the_sentinel(stock_model, stock_checkpoint):
-    model = awaken(load_gaze(stock_checkpoint)).to(torch.bfloat16)
+@pytest.mark.parametrize("fusion", IN_TOWER)
+def test_bfloat16_keeps_the_sentinel(stock_checkpoint, fusion):
+    model = awaken(load_gaze(stock_checkpoint, gaze_fusion=fusion)).to(torch.bfloat16)
     inputs = make_inputs(maps=False)
     expected = logits(model, inputs)
     no_map = torch.full((len(inputs["pixel_values"]), SALIENCY), NO_MAP)

@@ -6,16 +6,20 @@ import torch
 from transformers import AttentionInterface
 from transformers.utils.generic import is_flash_attention_requested
 
-from llamafactory_gaze.modeling.calibrator import Gaze, SaliencyCalibrator
 from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeVisionConfig
+from llamafactory_gaze.modeling.cross_attention import SaliencyCalibrator
+from llamafactory_gaze.modeling.gaze import Gaze
+from tests.modeling.references import make_positions, softmax, turned, varlen_attention
 
 
 WIDTH, HEADS, LENGTHS = 32, 4, (16, 24)  # two images of 16 and 24 patches
+D_H = WIDTH // HEADS
 
 
 def make_calibrator(**gaze) -> SaliencyCalibrator:
     torch.manual_seed(0)
-    config = Qwen2_5_VLGazeVisionConfig(depth=2, hidden_size=WIDTH, num_heads=2, gaze_num_heads=HEADS, **gaze)
+    gaze = {"gaze_num_heads": HEADS, **gaze}
+    config = Qwen2_5_VLGazeVisionConfig(depth=2, hidden_size=WIDTH, num_heads=gaze.pop("num_heads", 2), **gaze)
     config._attn_implementation = "eager"
     calibrator = SaliencyCalibrator(config).double()
     with torch.no_grad():
@@ -31,12 +35,12 @@ def make_input() -> tuple[torch.Tensor, Gaze]:
     return features, Gaze(saliency, torch.tensor([0, *np.cumsum(LENGTHS)], dtype=torch.int32))
 
 
-def softmax(scores: np.ndarray) -> np.ndarray:
-    scores = np.exp(scores - scores.max(-1, keepdims=True))
-    return scores / scores.sum(-1, keepdims=True)
+POSITIONS = make_positions(sum(LENGTHS), D_H)
 
 
-def reference(calibrator: SaliencyCalibrator, features: np.ndarray, saliency: np.ndarray) -> np.ndarray:
+def reference(
+    calibrator: SaliencyCalibrator, features: np.ndarray, saliency: np.ndarray, cos: np.ndarray, sin: np.ndarray
+) -> np.ndarray:
     """One image, written from the paper: Eq. (1), MHCA, and the two ways to integrate Z."""
     weight = {name: value.detach().numpy() for name, value in calibrator.state_dict().items()}
     if calibrator.config.gaze_query == "global":
@@ -44,11 +48,12 @@ def reference(calibrator: SaliencyCalibrator, features: np.ndarray, saliency: np
     m = saliency @ weight["saliency_proj.weight"].T
     kv = features / np.sqrt((features**2).mean(-1, keepdims=True) + 1e-6) * weight["norm.weight"]
     q, k, v = (source @ weight[f"{name}_proj.weight"].T for name, source in (("q", m), ("k", kv), ("v", kv)))
-    d_h = WIDTH // HEADS
-    heads = [
-        softmax(q[:, i : i + d_h] @ k[:, i : i + d_h].T / np.sqrt(d_h)) @ v[:, i : i + d_h]
-        for i in range(0, WIDTH, d_h)
-    ]
+    heads = []
+    for i in range(0, WIDTH, D_H):
+        q_h, k_h, v_h = (states[:, i : i + D_H] for states in (q, k, v))
+        if calibrator.config.gaze_rope:
+            q_h, k_h = turned(q_h, cos, sin), turned(k_h, cos, sin)
+        heads.append(softmax(q_h @ k_h.T / np.sqrt(D_H)) @ v_h)
     x = features + np.concatenate(heads, axis=1) @ weight["o_proj.weight"].T
     if calibrator.config.gaze_norm == "post":
         x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
@@ -58,17 +63,20 @@ def reference(calibrator: SaliencyCalibrator, features: np.ndarray, saliency: np
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("norm", ["pre", "post"])
-@pytest.mark.parametrize("query", ["patch", "global"])
-def test_equals_the_papers_formulas(query, norm, attention):
-    calibrator = make_calibrator(gaze_query=query, gaze_norm=norm)
+@pytest.mark.parametrize(
+    "settings", [{}, {"gaze_query": "global"}, {"gaze_rope": True, "num_heads": HEADS}], ids=["patch", "global", "rope"]
+)
+def test_equals_the_papers_formulas(settings, norm, attention):
+    calibrator = make_calibrator(gaze_norm=norm, **settings)
     calibrator.config._attn_implementation = attention
     features, gaze = make_input()
     with torch.no_grad():
-        output = calibrator(features, gaze).numpy()
+        output = calibrator(features, gaze, POSITIONS).numpy()
 
     first = LENGTHS[0]
     for image in (slice(None, first), slice(first, None)):
-        expected = reference(calibrator, features[image].numpy(), gaze.saliency[image].numpy())
+        inputs = (features, gaze.saliency, *POSITIONS)
+        expected = reference(calibrator, *(tensor[image].numpy() for tensor in inputs))
         # the RMSNorm of transformers computes in float32
         np.testing.assert_allclose(output[image], expected, atol=2e-6)
 
@@ -80,7 +88,10 @@ def test_the_map_of_one_image_leaves_the_other_alone(query):
     changed = gaze.saliency.clone()
     changed[: LENGTHS[0]] = 0.5
     with torch.no_grad():
-        before, after = calibrator(features, gaze), calibrator(features, gaze._replace(saliency=changed))
+        before, after = (
+            calibrator(features, gaze, POSITIONS),
+            calibrator(features, gaze._replace(saliency=changed), POSITIONS),
+        )
     assert torch.equal(before[LENGTHS[0] :], after[LENGTHS[0] :])
     assert (before[: LENGTHS[0]] != after[: LENGTHS[0]]).any(1).all()
 
@@ -91,11 +102,11 @@ def test_an_image_without_a_map_passes_untouched_and_the_parameters_still_get_gr
     features, gaze = make_input()
     saliency = gaze.saliency.clone()
     saliency[: LENGTHS[0]] = -1
-    output = calibrator(features, gaze._replace(saliency=saliency))
+    output = calibrator(features, gaze._replace(saliency=saliency), POSITIONS)
     assert torch.equal(output[: LENGTHS[0]], features[: LENGTHS[0]])
     assert not torch.equal(output[LENGTHS[0] :], features[LENGTHS[0] :])
 
-    output = calibrator(features, gaze._replace(saliency=torch.full_like(saliency, -1)))
+    output = calibrator(features, gaze._replace(saliency=torch.full_like(saliency, -1)), POSITIONS)
     assert torch.equal(output, features)
     output.sum().backward()  # DDP waits for a gradient of every parameter, be it zero
     assert all(p.grad is not None and not p.grad.any() for p in calibrator.parameters())
@@ -106,22 +117,8 @@ def test_no_saliency_differs_from_no_map():
     calibrator = make_calibrator()
     features, gaze = make_input()
     with torch.no_grad():
-        black = calibrator(features, gaze._replace(saliency=torch.zeros_like(gaze.saliency)))
+        black = calibrator(features, gaze._replace(saliency=torch.zeros_like(gaze.saliency)), POSITIONS)
     assert (black != features).any(1).all()
-
-
-def varlen_attention(module, query, key, value, attention_mask, scaling, cu_seq_lens_q, cu_seq_lens_k, **kwargs):
-    """Stands in for flash attention, which needs a GPU: attention within the segments that the calibrator names."""
-    segments = []
-    lengths_q, lengths_k = cu_seq_lens_q.diff(), cu_seq_lens_k.diff()
-    assert kwargs["max_length_q"] == lengths_q.max() and kwargs["max_length_k"] == lengths_k.max()
-    assert cu_seq_lens_q.dtype == cu_seq_lens_k.dtype == torch.int32 and not kwargs["is_causal"]
-    for q, k, v in zip(
-        query.split(lengths_q.tolist(), 2), key.split(lengths_k.tolist(), 2), value.split(lengths_k.tolist(), 2),
-        strict=True,
-    ):  # fmt: skip
-        segments.append(torch.softmax(q @ k.transpose(2, 3) * scaling, -1) @ v)
-    return torch.cat(segments, dim=2).transpose(1, 2), None
 
 
 @pytest.mark.parametrize("query", ["patch", "global"])
@@ -130,8 +127,8 @@ def test_flash_attention_is_called_with_the_segments_of_the_images(query):
     calibrator = make_calibrator(gaze_query=query)
     features, gaze = make_input()
     with torch.no_grad():
-        expected = calibrator(features, gaze)
+        expected = calibrator(features, gaze, POSITIONS)
         calibrator.config._attn_implementation = "flash_attention_stand_in"
         assert is_flash_attention_requested(calibrator.config)
         # the eager attention of transformers takes its softmax in float32
-        torch.testing.assert_close(calibrator(features, gaze), expected, rtol=0, atol=2e-6)
+        torch.testing.assert_close(calibrator(features, gaze, POSITIONS), expected, rtol=0, atol=2e-6)
