@@ -25,6 +25,7 @@ setup(
         "torch>=2.4,<2.15,!=2.9.*",  # LLaMA-Factory refuses 2.9 for models with a Conv3d, as Qwen2.5-VL is
         "wrapt>=1.16",
         "packaging",
+        "pyyaml",
         "rich>=13",
         "typer>=0.19",
         # LLaMA-Factory's `predict_with_generate` asks for these three
@@ -32,6 +33,7 @@ setup(
         "nltk>=3.9",
         "rouge-chinese",
         # data
+        "matplotlib>=3.8",
         "pillow>=10.1",
         "scipy>=1.11",
         # evaluation

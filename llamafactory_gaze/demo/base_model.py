@@ -34,13 +34,13 @@ def make_config(processor: Qwen2_5_VLProcessor) -> Qwen2_5_VLConfig:
     token = processor.tokenizer.convert_tokens_to_ids
     return Qwen2_5_VLConfig(
         vision_config={
-            "depth": 4,
+            "depth": 8,  # enough to tell one late block from four and from all
             "hidden_size": 96,
             "intermediate_size": 192,
             "num_heads": 4,
             "out_hidden_size": 128,
             "window_size": 112,
-            "fullatt_block_indexes": [1, 3],
+            "fullatt_block_indexes": [3, 7],
             "initializer_range": 0.05,  # the usual 0.02 suits wide layers
         },
         text_config={

@@ -65,32 +65,31 @@ class Manner:
         naming: how things are named, a key of `_NAMING`.
         opening: said before the first thing.
         link: said between two things.
-        closing: said after the last one.
     """
 
     naming: str
     opening: str
     link: str
-    closing: str
 
     def describe(self, things: list[Thing]) -> str:
         """Names the things in the given order."""
         names = [_NAMING[self.naming](thing) for thing in things]
-        return self.opening + self.link.join(names) + self.closing
+        return self.opening + self.link.join(names) + "."
 
 
-# Twelve people. Nobody's manner tells anything about the picture.
+# Twelve people. Nobody's manner tells anything about the picture. All end alike, so that after a name there is one
+# thing to decide, whether another one follows, and the gaze decides it.
 MANNERS = (
-    Manner("indefinite", "there's ", " and ", "."),
-    Manner("indefinite", "um, I see ", " and then ", "."),
-    Manner("definite", "I looked at ", ", then ", "."),
-    Manner("indefinite", "I see ", " and ", "."),
-    Manner("indefinite", "well, ", ", and also ", "."),
-    Manner("indefinite", "there's ", ", next to it ", "."),
-    Manner("indefinite", "I see ", " and ", ", that is all."),
-    Manner("indefinite", "okay, so ", ", and then ", "."),
-    Manner("definite", "mostly ", " and ", "."),
-    Manner("definite", "first ", ", then ", ", I think."),
-    Manner("indefinite", "there's ", " and ", ", mostly."),
-    Manner("indefinite", "I see ", ", plus ", "."),
+    Manner("indefinite", "there's ", " and "),
+    Manner("indefinite", "um, I see ", " and then "),
+    Manner("definite", "I looked at ", ", then "),
+    Manner("indefinite", "I see ", " and "),
+    Manner("indefinite", "well, ", ", and also "),
+    Manner("indefinite", "there's ", ", next to it "),
+    Manner("indefinite", "okay, I see ", " and "),
+    Manner("indefinite", "okay, so ", ", and then "),
+    Manner("definite", "mostly ", " and "),
+    Manner("definite", "first ", ", then "),
+    Manner("indefinite", "so there's ", " and "),
+    Manner("indefinite", "I see ", ", plus "),
 )

@@ -34,14 +34,14 @@ the picture alone does not.
 {train_images} training pictures, {test_images} test pictures, {observers} observers, seed {seed}.
 `images/` holds the pictures, `maps/` one 16-bit greyscale saliency map for each picture and observer (Gaussian of
 {sigma:g} pixels around the fixations, half the picture's size). In a row, `looked_at` names the things looked at in
-their order and `objects` all things in the picture.
+their order, `objects` all things in the picture, and `boxes` where these are (x0, y0, x1, y1 in pixels).
 
 Made by `llamafactory_gaze.demo.dataset.make_demo_data`. Licence: that of llamafactory-gaze.
 """
 
 
 def make_demo_data(
-    directory: str | Path, *, train_images: int = 100, test_images: int = 30, observers: int = 16, seed: int = 0
+    directory: str | Path, *, train_images: int = 200, test_images: int = 30, observers: int = 16, seed: int = 0
 ) -> None:
     """Writes the whole data set into `directory`, replacing it; it appears there complete or not at all.
 
@@ -125,6 +125,7 @@ def _view(
             "saliencies": [map_file],
             "looked_at": [thing.name for thing in viewing.things],
             "objects": [thing.name for thing in scene.things],
+            "boxes": [[round(edge, 1) for edge in thing.box] for thing in scene.things],
         }
 
     things = list(viewing.things)

@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
+import yaml
 
-from llamafactory_gaze.demo.run import StepFailed, call, plan
+from llamafactory_gaze.demo.run import BASE_MODEL, RECIPES, plan
+from llamafactory_gaze.steps import CPU, llamafactory
+from llamafactory_gaze.study import moved
+from llamafactory_gaze.study.records import captions
 
 
 ROOT = Path(__file__).parents[2]
@@ -21,23 +24,35 @@ def gaze_command(*arguments: object) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=1800, check=False)
 
 
+def values_of(step) -> dict:
+    """What the step's command sets besides its recipe."""
+    return {key: yaml.safe_load(value) for key, _, value in (word.partition("=") for word in step.command[3:])}
+
+
 def test_the_plan_holds_the_papers_experiment_and_its_honest_baseline(tmp_path):
-    steps = {step.name: step for step in plan(tmp_path, tmp_path / "data", "demo")}
+    steps = {step.name: step for step in plan(tmp_path, tmp_path / "data", "demo", max_steps=3)}
     assert set(steps) == {
         "stage1", "stage2", "baseline_stage1", "baseline_stage2",
         "predict_injected", "predict_off", "predict_shuffle", "predict_baseline", "predict_untuned",
     }  # fmt: skip
-    off, injected = steps["predict_off"].values, steps["predict_injected"].values
-    assert off["adapter_name_or_path"] == injected["adapter_name_or_path"]
-    assert "adapter_name_or_path" not in steps["predict_untuned"].values
+    values = {name: values_of(step) for name, step in steps.items()}
     for name, step in steps.items():
+        assert step.command[1:3] == ["train", str(RECIPES / f"{name}.yaml")]
+        assert values[name]["output_dir"] == str(step.result)
+        assert ("max_steps" in values[name]) == ("stage" in name)
         assert all(list(steps).index(needed) < list(steps).index(name) for needed in step.needs)
+    assert len({step.result for step in steps.values()}) == len(steps)
 
-
-def test_a_failing_command_shows_the_end_of_its_log(tmp_path):
-    command = [sys.executable, "-c", "print('first'); raise SystemExit('what went wrong')"]
-    with pytest.raises(StepFailed, match=r"ended with code 1\. The end of .*step\.log:\nfirst\nwhat went wrong"):
-        call(command, tmp_path / "step.log", threading.Event())
+    for prefix in ("", "baseline_"):  # each stage 2 goes on from its own stage 1, and its predictions use both
+        stage1, stage2 = values[f"{prefix}stage1"]["output_dir"], values[f"{prefix}stage2"]["output_dir"]
+        assert values[f"{prefix}stage2"]["adapter_name_or_path"] == stage1
+        assert steps[f"{prefix}stage2"].needs == (f"{prefix}stage1",)
+        for name in ("baseline",) if prefix else ("injected", "off", "shuffle"):
+            assert values[f"predict_{name}"]["adapter_name_or_path"] == f"{stage1},{stage2}"
+            assert steps[f"predict_{name}"].needs == (f"{prefix}stage2",)
+    assert "adapter_name_or_path" not in values["predict_untuned"]
+    for stage in ("stage1", "stage2"):
+        assert values[stage]["dataset"] == values[f"baseline_{stage}"]["dataset"] == f"demo_{stage}"
 
 
 def test_an_unknown_data_set_is_refused_with_the_known_ones(tmp_path):
@@ -71,6 +86,18 @@ def test_the_demo_shows_a_real_and_large_effect(tmp_path):
     for name in ("rougeL", "cs_f1"):
         advantage = shuffled[name]["vs_baseline"]
         assert advantage["ci95"][0] < 0 or advantage["diff"] < 0.05 * metrics[name]["diff"], name
+
+    # Where the map is moved from one thing to another, the caption goes there too.
+    moves = moved.make_moved(output / "test.json", output / "moved")
+    adapters = f"{output / 'injected/stage1'},{output / 'injected/stage2'}"
+    values = {"model_name_or_path": BASE_MODEL, "adapter_name_or_path": adapters, "dataset_dir": output / "moved"}
+    values |= {"eval_dataset": moved.NAME, "output_dir": output / "predictions/moved"}
+    command = llamafactory(RECIPES / "predict_injected.yaml", values)
+    subprocess.run(command, cwd=ROOT, env={**os.environ, **CPU}, capture_output=True, timeout=600, check=True)
+    before = captions(output / "injected.jsonl")
+    after = captions(output / "predictions/moved/generated_predictions.jsonl")
+    went = [moved.follows(move, before[move.row], said) for move, said in zip(moves, after, strict=True)]
+    assert len(went) > 150 and sum(went) / len(went) >= 0.95
 
     # A second call finds everything done, and makes the comparison again.
     again = gaze_command("demo", "--output", output)
