@@ -1,0 +1,145 @@
+"""What came of each variant: its runs taken together.
+
+A caption's score is averaged over the seeds first, then compared over captions with the two-way clustered test of
+`eval.significance`. So an interval tells what other pictures and other people would change; what another seed would
+change is told by the spread of the runs, which stands beside it.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from eval.metrics import HEADLINE
+from eval.significance import contrast
+from llamafactory_gaze.study import words
+from llamafactory_gaze.study.definition import BASELINE
+from llamafactory_gaze.study.plan import Plan, Run
+
+
+Scores = dict[str, dict[str, np.ndarray]]  # system -> metric -> (rows,)
+
+
+@dataclass(frozen=True)
+class Items:
+    """The scores of one variant, averaged over its seeds, and what each row is about."""
+
+    scores: Scores
+    images: list[str]
+    participants: list[str] | None
+
+
+def summarise(plan: Plan, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One dictionary for the baseline and each variant that has at least one run that ended well.
+
+    Returns:
+        variant, seeds; for the numbers of the records `mean`, `low` and `high` over the seeds; `metrics` with `mean`,
+        `low`, `high`, `vs_baseline` and (but for the first variant) `vs_first`, each `diff`, `ci95` and `p`;
+        `controls`, for each control the metrics' `mean` and `vs_none`; `words` the same; `followed`.
+    """
+    summaries: list[dict[str, Any]] = []
+    first: Items | None = None
+    for variant in (plan.study.baseline, *plan.study.variants):
+        mine = [record for record in records if record["variant"] == variant.name and record["failed"] is None]
+        if not mine:
+            continue
+        seeds = {record["seed"] for record in mine}
+        runs = [run for run in plan.runs if run.variant == variant and run.seed in seeds]
+        summary: dict[str, Any] = {
+            "variant": variant.name,
+            "seeds": [record["seed"] for record in mine],
+            "parameters_added": mine[0]["parameters_added"],
+            "parameters_trained": mine[0]["parameters_trained"],
+            "step_seconds": {
+                stage: _spread([r["step_seconds"][stage] for r in mine]) for stage in ("stage1", "stage2")
+            },
+            "final_loss": {stage: _spread([r["final_loss"][stage] for r in mine]) for stage in ("stage1", "stage2")},
+        }
+        if variant.name != BASELINE:
+            items = _items(runs)
+            summary["metrics"] = {
+                name: {
+                    **_spread([r["metrics"][name]["new"] for r in mine]),
+                    "baseline": float(items.scores["baseline"][name].mean()),
+                    "vs_baseline": _compare(items, "baseline", items, "injected", name),
+                    "vs_first": None if first is None else _compare(first, "injected", items, "injected", name),
+                }
+                for name in HEADLINE
+                if name in items.scores["injected"]
+            }
+            summary["controls"] = {
+                control: {
+                    name: {
+                        "mean": float(items.scores[control][name].mean()),
+                        "vs_none": _compare(items, "injected", items, control, name),
+                        "vs_baseline": _compare(items, "baseline", items, control, name),
+                    }
+                    for name in summary["metrics"]
+                }
+                for control in items.scores
+                if control not in ("baseline", "injected")
+            }
+            if first is None:
+                first = items
+        if plan.words:
+            summary["words"] = _words(plan, runs)
+        if "followed" in mine[0]:
+            summary["followed"] = {
+                "pairs": mine[0]["followed"]["pairs"],
+                **_spread([record["followed"]["share"] for record in mine]),
+            }
+        summaries.append(summary)
+    return summaries
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    return {"mean": float(np.mean(values)), "low": float(min(values)), "high": float(max(values))}
+
+
+def _items(runs: Sequence[Run]) -> Items:
+    """Reads `per_item.jsonl` of all runs; all are of the same rows in the same order."""
+    of_runs = [
+        [json.loads(line) for line in (run.report / "report/per_item.jsonl").read_text().splitlines()] for run in runs
+    ]
+    rows = of_runs[0]
+    scores = {
+        system: {
+            metric: np.mean([[row["scores"][system][metric] for row in items] for items in of_runs], axis=0)
+            for metric, value in metrics.items()
+            if value is not None
+        }
+        for system, metrics in rows[0]["scores"].items()
+    }
+    people = [row["participant"] for row in rows]
+    return Items(scores, [row["image_id"] for row in rows], None if None in people else people)
+
+
+def _compare(base: Items, base_system: str, new: Items, new_system: str, metric: str) -> dict[str, Any]:
+    found = contrast(base.scores[base_system][metric], new.scores[new_system][metric], new.images, new.participants)
+    return {"diff": found.diff, "ci95": found.ci95, "p": found.p_two_way}
+
+
+def _words(plan: Plan, runs: Sequence[Run]) -> dict[str, Any]:
+    """For each control the mean probability of the looked-at things' names, and its difference from no control."""
+    rows = json.loads(plan.test.read_text())
+    tables: list[dict[str, dict[tuple[int, str], float]]] = []
+    for run in runs:
+        table: dict[str, dict[tuple[int, str], float]] = {}
+        for line in (run.report / "words" / words.FILE).read_text().splitlines():
+            entry = json.loads(line)
+            table.setdefault(entry["control"], {})[entry["row"], entry["name"]] = entry["probability"]
+        tables.append(table)
+    found: dict[str, Any] = {}
+    for control in tables[0]:
+        keys = list(tables[0][control])
+        values = np.mean([[table[control][key] for key in keys] for table in tables], axis=0)
+        found[control] = {"mean": float(values.mean()), "names": len(keys)}
+        if control != "none" and keys == list(tables[0]["none"]):
+            without = np.mean([[table["none"][key] for key in keys] for table in tables], axis=0)
+            images = [rows[row]["image_id"] for row, _ in keys]
+            people = [rows[row].get("participant") for row, _ in keys]
+            against = contrast(without, values, images, None if None in people else people)
+            found[control]["vs_none"] = {"diff": against.diff, "ci95": against.ci95, "p": against.p_two_way}
+    return found
