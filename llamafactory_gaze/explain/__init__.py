@@ -1,0 +1,11 @@
+"""What the model does with a saliency map.
+
+measure.py  in numbers
+draw.py     in pictures
+report.py   both, as files in a folder
+"""
+
+from llamafactory_gaze.explain.measure import Explanation, explain
+
+
+__all__ = ["Explanation", "explain"]

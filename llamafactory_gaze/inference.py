@@ -1,0 +1,220 @@
+"""From an image and a saliency map to a caption in a few lines, with transformers and peft alone.
+
+    model, processor = load_model("saves/export")
+    inputs = gaze_inputs(processor, Image.open("a.jpg"), read_saliency_map("a_map.png"), "Describe the image.")
+    print(caption(model, processor, inputs))
+
+`inputs` is what LLaMA-Factory's plug-in (`integration/mm_plugin.py`) makes of the same image, map and prompt.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from peft import PeftModel
+from PIL import Image
+from torch import nn
+from transformers import AutoConfig, AutoProcessor, BatchFeature
+from transformers.utils import logging
+
+from llamafactory_gaze.integration.arguments import GazeArguments
+from llamafactory_gaze.integration.settings import gaze_config
+from llamafactory_gaze.modeling import Qwen2_5_VLGazeConfig, Qwen2_5_VLGazeForConditionalGeneration
+from llamafactory_gaze.modeling.configuration import IN_PICTURE, IN_PROMPT, IN_TOWER
+from llamafactory_gaze.modeling.gaze import ZeroInitLinear
+from llamafactory_gaze.saliency.maps import check_aspect_ratio
+from llamafactory_gaze.saliency.patches import patchify
+from llamafactory_gaze.saliency.pictures import PICTURES
+from llamafactory_gaze.saliency.points import gaze_sentence
+
+
+Source = str | os.PathLike[str]  # a folder, or a name on the Hugging Face Hub
+
+MAX_PIXELS = 768 * 768  # LLaMA-Factory's default of `image_max_pixels`
+
+
+class InferenceError(ValueError):
+    """A model cannot be used as asked; one sentence says which one, why, and what to do."""
+
+
+def load_model(
+    model: Source,
+    adapters: Sequence[Source] = (),
+    dtype: torch.dtype | str = "auto",
+    device: torch.device | str | None = None,
+) -> tuple[Qwen2_5_VLGazeForConditionalGeneration, Any]:
+    """Load a trained gaze model, ready to generate.
+
+    Args:
+        model: an exported gaze model, or the base model that `adapters` were trained on.
+        adapters: output folders of trainings, in the order of training; each is merged before the next is loaded.
+        dtype: of the weights; "auto" is that of the checkpoint.
+        device: default: the first GPU, or the CPU where there is none.
+
+    Returns:
+        the model in evaluation mode, and its processor, which knows the model's `gaze_fusion`.
+
+    Raises:
+        InferenceError: no such model, no Qwen2.5-VL, a model without gaze, or adapters that carry no gaze settings, do
+            not fit each other or the model, or of which the first ones are missing.
+    """
+    config = _config(os.fspath(model), [os.fspath(adapter) for adapter in adapters])
+    try:
+        with _quiet():
+            loaded, report = Qwen2_5_VLGazeForConditionalGeneration.from_pretrained(
+                model, config=config, dtype=dtype, output_loading_info=True
+            )
+        processor = AutoProcessor.from_pretrained(model)
+    except OSError as error:
+        raise InferenceError(f"The model {model} cannot be loaded: {_first_line(error)}") from error
+    lacking = sorted(name for name in report["missing_keys"] if ".calibrator." not in name)
+    if lacking:
+        raise InferenceError(
+            f"The model {model} is not complete: it lacks {len(lacking)} weights, such as {lacking[0]}."
+        )
+    _void(loaded, report["missing_keys"])
+    for adapter in adapters:
+        try:
+            loaded = PeftModel.from_pretrained(loaded, os.fspath(adapter)).merge_and_unload()
+        except (OSError, RuntimeError, ValueError) as error:
+            raise InferenceError(f"The adapter {adapter} cannot be loaded: {_first_line(error)}") from error
+        # What peft leaves behind would make the next adapter a second one beside this one.
+        vars(loaded).pop("peft_config", None)
+    if any(parameter.isnan().any() for name, parameter in loaded.named_parameters() if ".calibrator." in name):
+        raise InferenceError(
+            f"Nothing holds the calibrator's weights, neither {model} nor {', '.join(map(str, adapters))}: give all "
+            "adapters in the order of training, stage 1 first."
+        )
+    processor.gaze_fusion = config.vision_config.gaze_fusion
+    return loaded.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval(), processor
+
+
+def gaze_inputs(
+    processor: Any, image: Image.Image, saliency: np.ndarray | None, prompt: str, max_pixels: int = MAX_PIXELS
+) -> BatchFeature:
+    """What the model takes in for one image, its map and a prompt; the answer is left to `model.generate(**inputs)`.
+
+    Args:
+        processor: as `load_model` returns it; its attribute `gaze_fusion` says where gaze comes in.
+        image: any mode.
+        saliency: (H, W) in [0, 1], any size with the aspect ratio of the image; None for an image without a map.
+        prompt: the text behind the image.
+        max_pixels: a larger image is scaled down, as in training with `image_max_pixels`.
+
+    Returns:
+        `input_ids` and `attention_mask` (1, length), `image_grid_thw` (1, 3) and `pixel_values`, which is
+        (patches, 4 * 2 * 14 * 14) where the map goes into the tower and (patches, 3 * 2 * 14 * 14) otherwise.
+
+    Raises:
+        SaliencyMapError: the map has another aspect ratio than the image.
+        ValueError: the map is not two-dimensional or leaves [0, 1].
+    """
+    fusion = getattr(processor, "gaze_fusion", IN_TOWER[0])
+    if saliency is not None:
+        check_aspect_ratio((saliency.shape[1], saliency.shape[0]), image.size)
+        if fusion in IN_PICTURE:
+            image = PICTURES[fusion](image, saliency)
+    image = _scaled_down(image, max_pixels).convert("RGB")
+    if saliency is not None and fusion in IN_PROMPT:
+        _, height, width = processor.image_processor(images=[image], return_tensors="pt")["image_grid_thw"][0].tolist()
+        patch_size = processor.image_processor.patch_size
+        prompt = gaze_sentence(saliency, (width * patch_size, height * patch_size)) + prompt
+    turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}
+    text = processor.apply_chat_template([turn], tokenize=False, add_generation_prompt=True)
+    inputs = processor(text=[text], images=[image], return_tensors="pt")
+    if saliency is not None and fusion in IN_TOWER:
+        t, h, w = inputs["image_grid_thw"][0].tolist()
+        cut = processor.image_processor
+        patches = patchify(saliency, (t, h, w), cut.patch_size, cut.merge_size, cut.temporal_patch_size)
+        inputs["pixel_values"] = torch.cat([inputs["pixel_values"], torch.from_numpy(patches)], dim=1)
+    return inputs
+
+
+def caption(
+    model: Qwen2_5_VLGazeForConditionalGeneration, processor: Any, inputs: BatchFeature, max_new_tokens: int = 256
+) -> str:
+    """The model's greedy answer to what `gaze_inputs` returns."""
+    inputs = inputs.to(model.device)
+    tokens = model.generate(**inputs, do_sample=False, num_beams=1, max_new_tokens=max_new_tokens)
+    answer = tokens[0, inputs["input_ids"].shape[1] :]
+    return processor.tokenizer.decode(answer, skip_special_tokens=True).strip()
+
+
+def _config(model: str, adapters: list[str]) -> Qwen2_5_VLGazeConfig:
+    """The configuration that the model and its adapters agree on, by the rules for recipes that say nothing of gaze."""
+    if (Path(model) / "adapter_config.json").is_file():
+        raise InferenceError(f"{model} is an adapter: name its base model as the model, and {model} as an adapter.")
+    try:
+        config = AutoConfig.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        raise InferenceError(
+            f"No model is found at {model}: give a folder with a model, or a name on the Hugging Face Hub."
+        ) from error
+    if config.model_type == "qwen2_5_vl" and not adapters:
+        raise InferenceError(
+            f"{model} is a stock Qwen2.5-VL, which knows nothing of gaze: add the adapters that were trained on it, or "
+            "give an exported gaze model."
+        )
+    missing = [adapter for adapter in adapters if Path(adapter).exists() and not _has_adapter(adapter)]
+    if missing:
+        raise InferenceError(f"{missing[0]} holds no adapter: there is no adapter_config.json in it.")
+    options = SimpleNamespace(
+        model_name_or_path=model,
+        adapter_name_or_path=adapters,
+        gaze=GazeArguments(),
+        adapter_folder=None,
+        cache_dir=None,
+        model_revision="main",
+        hf_hub_token=None,
+    )
+    try:
+        return gaze_config(config, options)
+    except ValueError as error:
+        raise InferenceError(_first_line(error)) from error
+
+
+def _has_adapter(folder: str) -> bool:
+    return (Path(folder) / "adapter_config.json").is_file()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' table of missing weights: the adapters bring them, and what stays missing is an error."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _void(model: nn.Module, missing: Sequence[str]) -> None:
+    """Marks random weights, those that no checkpoint has given a value, by NaN: an adapter has to replace them.
+
+    Stage 2's adapter only adds to the calibrator that stage 1's brings; without stage 1 it would add to random numbers.
+    """
+    for name in missing:
+        module = model.get_submodule(name.rpartition(".")[0])
+        if isinstance(module, nn.Linear) and not isinstance(module, ZeroInitLinear):
+            nn.init.constant_(module.weight, math.nan)
+
+
+def _scaled_down(image: Image.Image, max_pixels: int) -> Image.Image:
+    """As LLaMA-Factory does it, so that the image is cut into the same patches as in training."""
+    pixels = image.width * image.height
+    if pixels <= max_pixels:
+        return image
+    factor = math.sqrt(max_pixels / pixels)
+    return image.resize((int(image.width * factor), int(image.height * factor)))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
