@@ -1,0 +1,7 @@
+"""Fixations out of the files that eye trackers and published data sets come in."""
+
+from llamafactory_gaze.data.recordings.formats import FORMATS, read_recording
+from llamafactory_gaze.data.recordings.recording import Fixation, Recording
+
+
+__all__ = ["FORMATS", "Fixation", "Recording", "read_recording"]

@@ -1,0 +1,287 @@
+"""EyeLink recordings as text: the .asc files of SR Research's converter edf2asc.
+
+The layout is described in the EyeLink 1000 Plus User Manual, sections "The ASC File Format" and "Messages" (`!V`
+messages: Data Viewer User Manual, "Protocol for EyeLink Data to Viewer Integration").
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PureWindowsPath
+
+from llamafactory_gaze.data.recordings.recording import BadLines, Fixation, ReadOptions, Recording, duration, position
+from llamafactory_gaze.data.tables import DataError
+
+
+_LONGEST_LINE = 1 << 16  # bytes; edf2asc writes a few hundred at most
+_WORDS = frozenset(
+    ("MSG", "START", "END", "SFIX", "EFIX", "SSACC", "ESACC", "SBLINK", "EBLINK", "INPUT", "BUTTON", "PRESCALER")
+).union(("VPRESCALER", "PUPIL", "EVENTS", "SAMPLES"))
+_EYES = {"L": "left", "R": "right"}
+_DISPLAY = re.compile(r"(?:DISPLAY_COORDS|GAZE_COORDS|SCREEN_PIXEL_COORDS)\b\s*[=:]?\s*(.*)", re.IGNORECASE)
+# IMGLOAD FILL path, IMGLOAD CENTER path x y [width height], IMGLOAD TOP_LEFT path x y [width height]
+_IMGLOAD = re.compile(r"!V\s+IMGLOAD\s+(?:FILL|CENTER|TOP_LEFT)\s+(?P<path>.+?)(?P<place>(?:\s+-?\d+(?:\.\d+)?)*)\s*$")
+
+
+@dataclass
+class _Trial:
+    name: str
+    by_message: bool  # begun by TRIALID, so that it may hold several recordings
+    images: list[tuple[float, str]] = field(default_factory=list)  # when, in ms, and which
+    fixations: list[tuple[float, Fixation]] = field(default_factory=list)  # start in ms; `image` is not filled in
+    ended: bool = False  # a recording in it has an END
+
+    def image_at(self, start: float) -> str:
+        """The image named last before a fixation began, or the first if all were named after the recording's end."""
+        before = [image for when, image in self.images if when <= start]
+        if before:
+            return before[-1]
+        last = max(when for when, _ in self.fixations)
+        return self.images[0][1] if self.images and self.images[0][0] > last and self.ended else ""
+
+
+def read_eyelink(path: Path, options: ReadOptions, bad: BadLines) -> Recording:
+    """Read the fixations that the tracker itself found (EFIX lines) out of an .asc or .asc.gz file.
+
+    Samples are passed over without being kept, so memory grows with the fixations alone. A trial begins with a TRIALID
+    message, or with START where none came before it, and is then named by its number, from 1. The name of an image is
+    the last part of an IMGLOAD message's path, or what `options.image_message` finds in a message.
+
+    Returns:
+        x and y in pixels of the screen, durations in ms as the tracker wrote them.
+
+    Raises:
+        DataError: no EyeLink text, fixations in other units than pixels, two images of the same name.
+    """
+    reader = _Reader(path, options, bad)
+    for number, line in _lines(path, bad):
+        reader.line(f"{path}, line {number}", line)
+    return reader.recording()
+
+
+def _lines(path: Path, bad: BadLines) -> Iterator[tuple[int, bytes]]:
+    """The number and bytes of each line that is no sample; a line that is not whole goes to `bad`."""
+    number = 0
+    try:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            while line := file.readline(_LONGEST_LINE):
+                number += 1
+                if not line.endswith(b"\n"):
+                    long = len(line) == _LONGEST_LINE
+                    while long and line and not line.endswith(b"\n"):
+                        line = file.readline(_LONGEST_LINE)
+                    problem = f"it is longer than {_LONGEST_LINE} bytes" if long else "the file ends within it"
+                    bad.add(f"{path}, line {number}", problem)
+                elif not line[:1].isdigit():
+                    yield number, line
+    except (EOFError, OSError, zlib.error) as error:
+        bad.add(f"{path}, line {number + 1}", f"the compressed file is cut off or damaged there ({error})")
+
+
+class _Reader:
+    def __init__(self, path: Path, options: ReadOptions, bad: BadLines) -> None:
+        self.path, self.options, self.bad = path, options, bad
+        self.participant = options.participant or participant_of(path)
+        self.fixations: list[Fixation] = []
+        self.trial: _Trial | None = None
+        self.trials = 0
+        self.recording_since: str | None = None  # the time of a START without its END
+        self.recording_began = False  # in the present trial
+        self.without_end: list[str] = []
+        self.displays: list[tuple[int, int]] = []
+        self.rates: list[float] = []
+        self.paths: dict[str, str] = {}  # name of an image -> its path in the recording
+        self.without_image = self.with_several = 0
+        self.known = False  # has anything of an EyeLink file been seen?
+
+    def line(self, where: str, raw: bytes) -> None:
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            self.bad.add(where, "it is not UTF-8 text")
+            return
+        words = text.split()
+        if "\0" in text:
+            self.bad.add(where, "it holds a zero byte, as no text does")
+        elif words and words[0] in _WORDS:
+            self.known = True
+            try:
+                self._event(words[0], words, text)
+            except ValueError as error:
+                if isinstance(error, DataError):
+                    raise
+                self.bad.add(where, str(error))
+        elif words and not text[0].isspace() and not text.startswith(("*", ">", "#", "-")):
+            # Header and calibration begin with these signs or with blanks; anything else may have been a fixation.
+            self.bad.add(where, f"it begins with '{words[0][:20]}', as no line of an EyeLink file does")
+
+    def _event(self, word: str, words: list[str], text: str) -> None:
+        if word == "MSG":
+            self._message(text)
+        elif word == "EFIX":
+            self._fixation(words)
+        elif word == "START":
+            if len(words) < 3:
+                raise ValueError("START has no time or names no eye")
+            if self.recording_since:
+                self.without_end.append(self.recording_since)
+            if self.trial is None or (self.recording_began and not self.trial.by_message):
+                self._begin_trial(str(self.trials + 1))
+            self.recording_since, self.recording_began = words[1], True
+        elif word == "END":
+            self.recording_since = None
+            if self.trial:
+                self.trial.ended = True
+        elif word in ("EVENTS", "SAMPLES"):
+            if word == "EVENTS" and len(words) > 1 and words[1] != "GAZE":
+                raise DataError(
+                    f"{self.path} holds positions in {words[1]} units, expected pixels of the screen (GAZE); convert "
+                    "the EDF file again without -r, -href or -raw."
+                )
+            if "RATE" in words[:-1]:
+                rate = words[words.index("RATE") + 1]
+                if not re.fullmatch(r"\d+(\.\d+)?", rate) or not 0 < float(rate) <= 10_000:
+                    raise ValueError(f"the sampling rate is '{rate}', expected Hz")
+                if float(rate) not in self.rates:
+                    self.rates.append(float(rate))
+
+    def _message(self, text: str) -> None:
+        match = re.match(r"MSG\s+(\d+(?:\.\d+)?)\s+(?:(-?\d+)\s+)?(.*)", text)
+        if match is None:
+            if re.fullmatch(r"MSG\s+\d+(\.\d+)?\s*", text):  # an empty message
+                return
+            raise ValueError("MSG has no time")
+        when, offset, message = match.groups()
+        time = float(when) - int(offset or 0)  # an offset says how long ago the event was when the message came
+        display = _DISPLAY.match(message)
+        if display:
+            size = _display_size(display[1])
+            if size not in self.displays:
+                self.displays.append(size)
+        elif re.match(r"TRIALID\b", message):
+            self._begin_trial(message[len("TRIALID") :].strip() or str(self.trials + 1), by_message=True)
+        image = self._image(message)
+        if image:
+            if self.trial is None:
+                self._begin_trial(str(self.trials + 1))
+            assert self.trial is not None
+            self.trial.images.append((time, image))
+        if re.match(r"TRIAL_RESULT\b", message):
+            self._end_trial()
+
+    def _image(self, message: str) -> str | None:
+        if self.options.image_message is not None:
+            match = self.options.image_message.search(message)
+            return match["image"] if match else None
+        match = _IMGLOAD.search(message)
+        if match is None:
+            return None
+        name = PureWindowsPath(match["path"]).name  # of both kinds of slashes: trackers' hosts run Windows
+        if self.paths.setdefault(name, match["path"]) != match["path"]:
+            raise DataError(
+                f"{self.path} shows two images of the name {name}, {self.paths[name]} and {match['path']}; tell them "
+                r"apart by --image-message, for example '!V IMGLOAD FILL (?P<image>\S+)'."
+            )
+        return name
+
+    def _fixation(self, words: list[str]) -> None:
+        # EFIX eye start end duration x y pupil, and two more numbers where edf2asc was asked for the resolution
+        if len(words) not in (8, 10):
+            raise ValueError(f"EFIX has {len(words) - 1} values, expected 7 (or 9, with the resolution)")
+        if words[1] not in _EYES:
+            raise ValueError(f"EFIX names the eye '{words[1][:20]}', expected L or R")
+        if not all(re.fullmatch(r"\d+(\.\d+)?", word) for word in words[2:4]):
+            raise ValueError(f"EFIX lasts from '{words[2][:20]}' to '{words[3][:20]}', expected two times in ms")
+        start, end = float(words[2]), float(words[3])
+        lasts, x, y = duration(words[4], "the duration"), position(words[5], "x"), position(words[6], "y")
+        # A fixation lasts to the end of its last sample: end - start, and one sample more (4 ms at 250 Hz).
+        if not 0 <= lasts - (end - start) <= 8:
+            raise ValueError(f"EFIX lasts {words[4]} ms, which is not from {words[2]} to {words[3]}")
+        if self.trial is None:
+            self._begin_trial(str(self.trials + 1))
+        assert self.trial is not None
+        eye = _EYES[words[1]]
+        index = sum(fixation.eye == eye for _, fixation in self.trial.fixations)
+        fixation = Fixation("", self.participant, self.trial.name, index, x, y, lasts, eye)
+        self.trial.fixations.append((start, fixation))
+
+    def _begin_trial(self, name: str, by_message: bool = False) -> None:
+        self._end_trial()
+        self.trials += 1
+        self.trial = _Trial(name, by_message)
+
+    def _end_trial(self) -> None:
+        trial, self.trial = self.trial, None
+        self.recording_began = False
+        if trial is None:
+            return
+        self.with_several += len({image for _, image in trial.images}) > 1
+        for start, fixation in trial.fixations:
+            image = trial.image_at(start)
+            self.without_image += not image
+            self.fixations.append(replace(fixation, image=image))
+
+    def recording(self) -> Recording:
+        self._end_trial()
+        if self.recording_since:
+            self.without_end.append(self.recording_since)
+        if not self.known:
+            raise DataError(f"{self.path} holds no line of an EyeLink .asc file; is it one?")
+        notes: list[str] = []
+        if not self.fixations:
+            notes.append("It has no EFIX line: the tracker stored no fixations, or edf2asc was run with -s or -ne.")
+        if self.fixations and self.without_image == len(self.fixations):
+            notes.append("No message names an image, so the column image is empty; say how yours do: --image-message.")
+        elif self.without_image:
+            notes.append(
+                f"{self.without_image} fixations began before an image was named in their trial; their column image "
+                "is empty, and --only-on-images leaves them out."
+            )
+        if self.with_several:
+            notes.append(
+                f"{self.with_several} trials name several images; a fixation got the one named last before it began."
+            )
+        if self.without_end:
+            notes.append(
+                f"{len(self.without_end)} x START without END (the first at {self.without_end[0]}); was the "
+                "file cut off?"
+            )
+        if len(self.displays) > 1:
+            sizes = ", ".join(f"{width} x {height}" for width, height in self.displays)
+            notes.append(f"It names several sizes of the screen: {sizes}; the first is reported.")
+        if len(self.rates) > 1:
+            notes.append(f"It names several sampling rates: {', '.join(f'{rate:g}' for rate in self.rates)} Hz.")
+        return Recording(
+            path=self.path,
+            format="eyelink",
+            fixations=self.fixations,
+            pixels_of="screen",
+            display_px=self.displays[0] if self.displays else None,
+            sampling_hz=self.rates[0] if self.rates else None,
+            notes=tuple(notes),
+        )
+
+
+def participant_of(path: Path) -> str:
+    """The name of the file without .asc and .gz."""
+    return re.sub(r"(\.asc)?(\.gz)?$", "", path.name, flags=re.IGNORECASE)
+
+
+def _display_size(text: str) -> tuple[int, int]:
+    """Width and height out of "left top right bottom".
+
+    The manual's right and bottom are the last pixels (1279 1023), yet some programs write the size (1920 1080); screens
+    have even numbers of pixels, which tells the two apart.
+    """
+    numbers = re.findall(r"-?\d+(?:\.\d+)?", text)
+    if len(numbers) != 4:
+        raise ValueError(f"the screen's coordinates are '{text.strip()[:40]}', expected four numbers")
+    left, top, right, bottom = (float(number) for number in numbers)
+    if not (0 < right - left <= 100_000 and 0 < bottom - top <= 100_000):
+        raise ValueError(f"the screen's coordinates are '{text.strip()[:40]}', which enclose no screen")
+    width, height = int(right - left), int(bottom - top)
+    return width + width % 2, height + height % 2

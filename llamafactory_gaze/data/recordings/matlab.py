@@ -1,0 +1,58 @@
+"""Published data sets in MATLAB files, read by scipy, which executes nothing that a file holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from llamafactory_gaze.data.recordings.recording import BadLines, Fixation, ReadOptions, Recording, duration, position
+from llamafactory_gaze.data.tables import DataError
+
+
+def read_osie(path: Path, options: ReadOptions, bad: BadLines) -> Recording:
+    """Read OSIE's fixations.mat (Xu et al., Journal of Vision 14(1):28, 2014).
+
+    From github.com/NUS-VIP/predicting-human-gaze-beyond-pixels: `fixations{i}.img` and, of observer j,
+    `.subjects{j}.fix_x`, `.fix_y` (pixels of the 800 x 600 image) and `.fix_duration` (ms). Observer j is participant
+    s01, s02, ...; a fault is named by image, observer and fixation, for a .mat file has no lines.
+
+    Raises:
+        DataError: no MATLAB file (version 4 to 7.2), or none of this layout.
+    """
+    import numpy as np  # here: the command line should not wait for them
+    from scipy.io import loadmat
+
+    try:
+        images = np.ravel(loadmat(path, squeeze_me=True, struct_as_record=True)["fixations"])
+        fixations: list[Fixation] = []
+        for i, entry in enumerate(images):
+            image = str(entry["img"])
+            for j, subject in enumerate(np.ravel(entry["subjects"].item() if entry.ndim == 0 else entry["subjects"])):
+                values = [np.ravel(_field(subject, name)) for name in ("fix_x", "fix_y", "fix_duration")]
+                where = f"{path}, image {i + 1} ({image}), observer {j + 1}"
+                if len({len(value) for value in values}) > 1:
+                    bad.add(where, "fix_x, fix_y and fix_duration differ in length")
+                    continue
+                participant = options.participant or f"s{j + 1:02d}"
+                for k, (x, y, lasts) in enumerate(zip(*values, strict=True)):
+                    try:
+                        row = (
+                            position(str(x), "fix_x"),
+                            position(str(y), "fix_y"),
+                            duration(str(lasts), "fix_duration"),
+                        )
+                    except ValueError as error:
+                        bad.add(f"{where}, fixation {k + 1}", str(error))
+                    else:
+                        fixations.append(Fixation(image, participant, "", k, *row, ""))
+    except Exception as error:  # scipy raises nearly anything on a damaged file, and a wrong layout fails anywhere
+        raise DataError(
+            f"{path} cannot be read as OSIE's fixations.mat ({type(error).__name__}: {error}); "
+            "expected a MATLAB file up to version 7.2 with fixations{i}.img and .subjects{j}.fix_x."
+        ) from error
+    return Recording(path, "osie", fixations, "image")
+
+
+def _field(record: Any, name: str) -> Any:
+    value = record[name]
+    return value.item() if value.dtype == object and value.ndim == 0 else value
