@@ -1,0 +1,55 @@
+"""`llamafactory-gaze explain`: what a model does with a map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llamafactory_gaze.cli.common import errors_as_sentences
+
+
+def explain(
+    model: Annotated[
+        str,
+        typer.Argument(help="Exported gaze model, or with --adapter its base model: a folder or a name on the Hub."),
+    ],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The image.")],
+    saliency_map: Annotated[Path, typer.Argument(metavar="MAP", help="Its saliency map, greyscale.")],
+    output: Annotated[Path, typer.Option(help="Folder for the pictures and numbers: new, empty or of this command.")],
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(help="Output folder of a training. Repeatable: stage 1 first, in the order of training."),
+    ] = None,
+    prompt: Annotated[str, typer.Option(help="The question that the captions answer.")] = "Describe the image.",
+    max_pixels: Annotated[
+        int, typer.Option(min=28 * 28, help="Scale a larger image down; `image_max_pixels` of the recipe.")
+    ] = 768 * 768,
+) -> None:
+    """Show what a model does with the map of an image: where each head looks, and how far each visual token moves.
+
+    \b
+    Example:
+      llamafactory-gaze explain saves/export photo.jpg map.png --output saves/explained
+      llamafactory-gaze explain Qwen/Qwen2.5-VL-3B-Instruct photo.jpg map.png \\
+        --adapter saves/stage1 --adapter saves/stage2 --output saves/explained
+    """
+    from rich.console import Console
+
+    from eval.errors import InputError
+    from llamafactory_gaze.explain.report import explain_files
+    from llamafactory_gaze.inference import InferenceError
+    from llamafactory_gaze.saliency.maps import SaliencyMapError
+
+    with errors_as_sentences(InferenceError, InputError, SaliencyMapError):
+        explained = explain_files(model, image, saliency_map, output, adapter or (), prompt, max_pixels)
+    moved = explained.moved * 100
+    Console(highlight=False).print(
+        f"With the map: {explained.caption_with}\n"
+        f"Without:      {explained.caption_without}\n"
+        f"The visual tokens move by {moved.mean():.3g} % of their norm, at most {moved.max():.3g} %.\n"
+        f"Look at {' and '.join(str(path) for path in sorted(output.glob('*.png')))}.",
+        markup=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,83 @@
+"""`llamafactory-gaze fixations`: eye trackers' files become one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from llamafactory_gaze.cli.common import column_mapping, errors_as_sentences
+
+
+def fixations(
+    recordings: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RECORDING...",
+            help="EyeLink .asc or .asc.gz, Data Viewer fixation reports, CSV, TSV or Parquet tables, OSIE's "
+            "fixations.mat.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="The table of all fixations, a CSV file.")],
+    format: Annotated[
+        Literal["eyelink", "data-viewer", "table", "osie"] | None,
+        typer.Option(help="What the recordings are. Default: found by their endings and content."),
+    ] = None,
+    participant: Annotated[
+        str | None, typer.Option(help="The participant, instead of what the recordings (.asc: their names) say.")
+    ] = None,
+    image_message: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX", help="EyeLink: the message that names an image, with a group `image`, not !V IMGLOAD."
+        ),
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OURS=THEIRS", help="Tables: name of a column, e.g. image=PICTURE. Repeatable."),
+    ] = None,
+    eye: Annotated[Literal["left", "right", "both"], typer.Option(help="Keep the fixations of one eye.")] = "both",
+    only_on_images: Annotated[
+        bool, typer.Option("--only-on-images", help="Leave out fixations before an image was named in their trial.")
+    ] = False,
+    skip_bad_lines: Annotated[
+        bool, typer.Option("--skip-bad-lines", help="Leave out lines that cannot be read, and say how many.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
+) -> None:
+    """Read eye trackers' files into one table of fixations: image, participant, trial, index, x, y, duration_ms.
+
+    \b
+    Example:
+      llamafactory-gaze fixations recordings/*.asc --output fixations.csv --eye left
+      llamafactory-gaze fixations p1.asc --output p1.csv --image-message '^picture (?P<image>\\S+)'
+      llamafactory-gaze fixations report.txt --output fixations.csv --columns image=PICTURE
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from llamafactory_gaze.data.recordings import output as table
+    from llamafactory_gaze.data.recordings import read_recording
+    from llamafactory_gaze.data.tables import DataError
+
+    console = Console(stderr=True)
+    with errors_as_sentences(DataError):
+        table.check_output(output, recordings, overwrite)
+        mapping = column_mapping(columns or [])
+        read = [
+            read_recording(
+                path,
+                format,
+                participant=participant,
+                image_message=image_message,
+                columns=mapping,
+                eye=eye,
+                only_on_images=only_on_images,
+                skip_bad_lines=skip_bad_lines,
+            )
+            for path in track(recordings, "Reading", console=console)
+        ]
+        table.check_participants(read, named=participant is not None)
+        count = table.write_fixations(read, output)
+    Console(highlight=False).print("\n".join(table.summary(read, output, count)), markup=False, soft_wrap=True)
