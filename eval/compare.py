@@ -25,6 +25,12 @@ def compare(
         list[str] | None,
         typer.Option(metavar="NAME=FILE", help="One more system on the same rows, e.g. off=off.jsonl. Repeatable."),
     ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN", help="Also report by the groups of a column of the data set, e.g. gender. Repeatable."
+        ),
+    ] = None,
     media_dir: Annotated[
         Path | None,
         typer.Option(help="Folder that the paths of images and maps start from. Default: that of the data set."),
@@ -68,7 +74,7 @@ def compare(
         predictions = {"baseline": baseline, "injected": injected, **_controls(control or [])}
         if cs_model is not None and not cs_model.is_dir():
             raise InputError(f"--cs-model {cs_model} is no folder: give that of a sentence-transformers model.")
-        joined = read_joined(dataset, predictions)
+        joined = read_joined(dataset, predictions, by or [])
     except InputError as error:
         errors.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
@@ -90,6 +96,7 @@ def compare(
                 "cs_model": None if cs_model is None else str(cs_model),
             },
             simulated=simulated,
+            by=by or [],
         )
         shown = figures.make_examples(joined, drawn, media_dir or dataset.parent)
         report.write(output, found, results.per_item(joined, columns), shown, title)

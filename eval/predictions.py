@@ -11,7 +11,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from eval.errors import InputError
 
 _SPECIAL_TOKENS = re.compile(r"<\|[^<>|]*\|>|</?s>|<(?:pad|eos|bos|unk)>")
 _HUMAN_CAPTION = {"gpt", "assistant"}  # who speaks the reference, in sharegpt's and in OpenAI's words
+
+MOST_GROUPS = 12  # of one column; more would be tables of a few captions each
 
 SIMULATED = "The data set calls itself simulated: these numbers say nothing about people."
 
@@ -33,6 +35,7 @@ class Row:
         target: the person's own caption, the reference of every metric.
         image: path of the image as the data set writes it, or None.
         saliency: path of its gaze map, or None.
+        groups: what the row says in the columns of the subgroup reports; a column that it leaves empty is missing.
     """
 
     row: int
@@ -43,6 +46,7 @@ class Row:
     target: str
     image: str | None
     saliency: str | None
+    groups: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,18 +63,21 @@ class Joined:
     simulated: str | None
 
 
-def read_joined(dataset: Path, predictions: dict[str, Path]) -> Joined:
+def read_joined(dataset: Path, predictions: dict[str, Path], by: Sequence[str] = ()) -> Joined:
     """Read a data set and the prediction files of named systems, and check that they belong together.
 
+    Args:
+        by: columns of the data set for subgroup reports.
+
     Raises:
-        InputError: a file that cannot be read, or that was not made on this data set.
+        InputError: a file that cannot be read, or that was not made on this data set; a column that makes no groups.
     """
-    rows, simulated = read_dataset(dataset)
+    rows, simulated = read_dataset(dataset, by)
     captions = {name: _captions_for(rows, path, dataset) for name, path in predictions.items()}
     return Joined(rows, captions, simulated)
 
 
-def read_dataset(path: Path) -> tuple[list[Row], str | None]:
+def read_dataset(path: Path, by: Sequence[str] = ()) -> tuple[list[Row], str | None]:
     """Read a LLaMA-Factory data set, a JSON list or JSON lines, in the sharegpt or the OpenAI style.
 
     The last assistant turn is the reference. `image_id` defaults to the path of the first image and `id` to the row
@@ -80,16 +87,19 @@ def read_dataset(path: Path) -> tuple[list[Row], str | None]:
         the rows, and a sentence if any row says `"simulated": true` (or gives the sentence itself), else None.
 
     Raises:
-        InputError: an unreadable or empty file, or a row without a caption or an image.
+        InputError: an unreadable or empty file, a row without a caption or an image, or a column of `by` that no row
+            has or that makes more than `MOST_GROUPS` groups.
     """
     rows: list[Row] = []
     simulated: str | None = None
     for place, record in _records(path):
-        rows.append(_row(len(rows), record, place))
+        rows.append(_row(len(rows), record, place, by))
         if record.get("simulated") and simulated is None:
             simulated = record["simulated"] if isinstance(record["simulated"], str) else SIMULATED
     if not rows:
         raise InputError(f"{path} has no rows: give the data set (JSON list or JSON lines) that was predicted on.")
+    for column in by:
+        _check_groups(path, column, {row.groups[column] for row in rows if column in row.groups})
     return rows, simulated
 
 
@@ -103,10 +113,10 @@ def read_predictions(path: Path) -> list[tuple[str, dict[str, Any]]]:
     if not records:
         raise InputError(f"{path} is empty: did the prediction run to its end?")
     for place, record in records:
-        for field in ("predict", "label"):
-            if not isinstance(record.get(field), str):
+        for name in ("predict", "label"):
+            if not isinstance(record.get(name), str):
                 raise InputError(
-                    f'{place} has no text in "{field}": expected LLaMA-Factory\'s generated_predictions.jsonl, with '
+                    f'{place} has no text in "{name}": expected LLaMA-Factory\'s generated_predictions.jsonl, with '
                     "prompt, predict and label in every row."
                 )
     return records
@@ -142,7 +152,17 @@ def _comparable(text: str) -> str:
     return "".join(unicodedata.normalize("NFC", clean(text)).split())
 
 
-def _row(number: int, record: dict[str, Any], place: str) -> Row:
+def _check_groups(path: Path, column: str, groups: set[str]) -> None:
+    if not groups:
+        raise InputError(f"No row of {path} has a value in the column {column}, so there are no groups to go by.")
+    if len(groups) > MOST_GROUPS:
+        raise InputError(
+            f"The column {column} of {path} has {len(groups)} different values: at most {MOST_GROUPS} groups can be "
+            "told apart; write ranges or classes instead, for instance 18-29 for an age."
+        )
+
+
+def _row(number: int, record: dict[str, Any], place: str, by: Sequence[str]) -> Row:
     image, saliency = _first(record.get("images")), _first(record.get("saliencies"))
     image_id = record.get("image_id", image)
     if image_id is None:
@@ -156,6 +176,7 @@ def _row(number: int, record: dict[str, Any], place: str) -> Row:
         target=_reference(record, place),
         image=image,
         saliency=saliency,
+        groups={column: text for column in by if (text := _text(record.get(column))) is not None},
     )
 
 

@@ -3,6 +3,7 @@
     metrics.<metric>                 baseline against injected: the fields of `significance.Contrast`, and `label`,
                                      `implementation`, `signature`
     categories.<category>.<metric>   the same within one category of images
+    subgroups.<column>.<value>.<metric>  the same within the rows that have this value
     controls.<name>.metrics.<metric> `mean`; `vs_baseline`: control - baseline; `injected_vs`: injected - control
     implementations                  what computed the figures, with the metrics that each one stands behind
     data, versions, settings, warnings, created
@@ -44,6 +45,7 @@ def build(
     files: dict[str, Path],
     settings: dict[str, Any],
     simulated: str | None = None,
+    by: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Compare all systems on all metrics.
 
@@ -51,13 +53,19 @@ def build(
         files: the data set and the prediction files by name, to be recorded with their hashes.
         settings: what else the figures depend on, to be recorded.
         simulated: the sentence that says that the data are simulated; it goes before the data set's own.
+        by: columns for subgroup reports, as `joined` was read with.
     """
     study = _Study(joined, columns)
     controls = [name for name in joined.captions if name not in ("baseline", "injected")]
     categories = study.categories()
+    subgroups = {column: study.subgroups(column) for column in by}
     return {
         "metrics": study.table([("", "baseline", "injected", study.everything)])[""],
         "categories": study.table([(name, "baseline", "injected", where) for name, where in categories.items()]),
+        "subgroups": {
+            column: study.table([(name, "baseline", "injected", where) for name, where in groups.items()])
+            for column, groups in subgroups.items()
+        },
         "controls": {name: {"metrics": study.control(name)} for name in controls},
         "implementations": _implementations(columns),
         "data": {
@@ -71,7 +79,7 @@ def build(
         },
         "versions": _versions(),
         "settings": {"reference": REFERENCE, "confidence": 0.95, **settings},
-        "warnings": study.warnings(categories),
+        "warnings": study.warnings(categories) + study.subgroup_warnings(subgroups),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -86,6 +94,7 @@ def per_item(joined: Joined, columns: dict[str, Column]) -> Iterable[dict[str, A
             "image_id": row.image_id,
             "participant": row.participant,
             "category": row.category,
+            "groups": row.groups,
             "target": row.target,
             "baseline": joined.captions["baseline"][row.row],
             "injected": joined.captions["injected"][row.row],
@@ -113,8 +122,11 @@ class _Study:
 
     def categories(self) -> dict[str, np.ndarray]:
         """For each category, in alphabetical order, which rows are in it."""
-        of_row = np.array([row.category or "" for row in self.joined.rows])
-        return {str(name): of_row == name for name in sorted(set(of_row) - {""})}
+        return _members([row.category or "" for row in self.joined.rows])
+
+    def subgroups(self, column: str) -> dict[str, np.ndarray]:
+        """For each value of a column, in alphabetical order, which rows have it."""
+        return _members([row.groups.get(column, "") for row in self.joined.rows])
 
     def table(self, cells: Sequence[tuple[str, str, str, np.ndarray]]) -> dict[str, dict[str, dict[str, Any]]]:
         """Contrasts `new - base` for (title, base, new, rows); one family of tests for Holm's correction.
@@ -170,6 +182,16 @@ class _Study:
         found += [text for text in (self._few("the data", self.everything), self._few_by_category(categories)) if text]
         return found
 
+    def subgroup_warnings(self, subgroups: dict[str, dict[str, np.ndarray]]) -> list[str]:
+        """The same for subgroup reports."""
+        found = []
+        for column, groups in subgroups.items():
+            if missing := len(self.joined.rows) - sum(int(where.sum()) for where in groups.values()):
+                found.append(f"{missing} rows name no {column} and stand in no row of its table.")
+            fewest = min(groups, key=lambda name: self._clusters(groups[name])[0])
+            found.append(self._few(f"{column} {fewest} (the smallest group)", groups[fewest]))
+        return [text for text in found if text]
+
     def _few(self, what: str, where: np.ndarray) -> str | None:
         count, unit = self._clusters(where)
         if count >= FEW_CLUSTERS:
@@ -207,6 +229,12 @@ class _Study:
         if found is None:
             return about | dict.fromkeys(field.name for field in fields(Contrast)) | {"reason": column.reason}
         return about | found.as_dict()
+
+
+def _members(of_row: list[str]) -> dict[str, np.ndarray]:
+    """For each name but the empty one, in alphabetical order, a mask (rows,) of the rows that carry it."""
+    names = np.array(of_row)
+    return {name: names == name for name in sorted(set(of_row) - {""})}
 
 
 def _implementations(columns: dict[str, Column]) -> list[dict[str, Any]]:

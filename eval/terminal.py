@@ -25,7 +25,9 @@ def show(results: dict[str, Any], console: Console) -> None:
     console.print(f"{data['n_rows']} captions of {data['n_images']} images{people}", highlight=False)
     console.print(_overall(results))
     if results["categories"]:
-        console.print(_by_category(results))
+        console.print(_by_group("Table 2. Change by category", results["categories"]))
+    for column, groups in results["subgroups"].items():
+        console.print(_by_group(f"Change by {escape(column)}", groups, with_counts=True))
     for name, control in results["controls"].items():
         console.print(_control(name, control["metrics"], shown_metrics(results)))
     for warning in results["warnings"]:
@@ -58,10 +60,11 @@ def _overall(results: dict[str, Any]) -> Table:
     return table
 
 
-def _by_category(results: dict[str, Any]) -> Table:
-    table = _table("Table 2. Change by category", *(LABELS[name].replace("CS-", "CS-\n") for name in HEADLINE))
-    for category, metrics in results["categories"].items():
-        table.add_row(escape(category), *(percent(metrics[name]["pct"]) for name in HEADLINE))
+def _by_group(title: str, groups: dict[str, Any], with_counts: bool = False) -> Table:
+    table = _table(title, *(LABELS[name].replace("CS-", "CS-\n") for name in HEADLINE))
+    for group, metrics in groups.items():
+        size = f" ({metrics['rougeL']['n']})" if with_counts else ""
+        table.add_row(escape(group) + size, *(percent(metrics[name]["pct"]) for name in HEADLINE))
     return table
 
 

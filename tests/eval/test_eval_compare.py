@@ -333,3 +333,39 @@ def test_terminal_of_80_columns_cuts_nothing(study):
     for line in done.stdout.splitlines():
         if line.strip().startswith("ROUGE-L"):
             assert "%" in line and re.search(r"0\.\d{3}", line)
+
+
+def test_subgroups_are_the_comparison_of_their_own_rows(study):
+    """Each group equals a comparison of a data set that holds no other rows."""
+    for i, row in enumerate(study.rows):
+        row |= {"handed": "left"} if row["participant"] == "p0" else {"handed": "right"} if i != 5 else {}
+    study.write()
+    done, folder, results = run(study, "--by", "handed")
+    assert done.exit_code == 0, done.output
+    assert list(results["subgroups"]) == ["handed"] and list(results["subgroups"]["handed"]) == ["left", "right"]
+    assert any("1 rows name no handed" in text for text in results["warnings"])
+    assert any("handed left" in text and "1 participant" in text for text in results["warnings"])
+    for report in ("report.html", "report.md"):
+        assert "By handed" in (folder / report).read_text()
+    assert "right (17)" in done.stdout
+    items = [json.loads(line) for line in (folder / "per_item.jsonl").read_text().splitlines()]
+    assert items[5]["groups"] == {} and items[4]["groups"] == {"handed": "left"}
+
+    kept = [i for i, row in enumerate(study.rows) if row.get("handed") == "right"]
+    study.rows = [study.rows[i] for i in kept]
+    study.predictions = {name: [records[i] for i in kept] for name, records in study.predictions.items()}
+    study.write()
+    _, _, alone = run(study, output="alone")
+    for metric, entry in alone["metrics"].items():
+        group = results["subgroups"]["handed"]["right"][metric]
+        for figure in ("base", "new", "diff", "ci95", "p_two_way", "n", "n_images", "n_participants"):
+            assert group[figure] == pytest.approx(entry[figure])
+
+
+def test_a_column_that_makes_no_groups_is_refused(study):
+    done, _, results = run(study, "--by", "gender")
+    assert "No row of" in failed(done) and "column gender" in done.stderr and results is None
+    for i, row in enumerate(study.rows):
+        row["age"] = 20 + i
+    study.write()
+    assert "has 24 different values" in failed(run(study, "--by", "age")[0])
