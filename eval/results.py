@@ -184,7 +184,7 @@ class _Study:
 
     def subgroup_warnings(self, subgroups: dict[str, dict[str, np.ndarray]]) -> list[str]:
         """The same for subgroup reports."""
-        found = []
+        found: list[str | None] = []
         for column, groups in subgroups.items():
             if missing := len(self.joined.rows) - sum(int(where.sum()) for where in groups.values()):
                 found.append(f"{missing} rows name no {column} and stand in no row of its table.")
