@@ -33,6 +33,7 @@ setup(
         "nltk>=3.9",
         "rouge-chinese",
         # data
+        "av>=12",
         "matplotlib>=3.8",
         "pillow>=10.1",
         "scipy>=1.11",

@@ -11,6 +11,7 @@ from llamafactory_gaze.cli.explain import explain
 from llamafactory_gaze.cli.fixations import fixations
 from llamafactory_gaze.cli.heatmaps import heatmaps
 from llamafactory_gaze.cli.study import study
+from llamafactory_gaze.cli.transcribe import transcribe
 
 
 app = typer.Typer(
@@ -22,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command()(demo)
-for command in (fixations, heatmaps, dataset, study, explain):
+for command in (fixations, heatmaps, transcribe, dataset, study, explain):
     app.command(no_args_is_help=True)(command)
 
 
