@@ -68,8 +68,10 @@ def _width(options: MapOptions, views: Iterable[View]) -> str:
     if options.screen is None:
         return of_image
     if options.degrees is not None:
-        on_screen = options.degrees * options.screen.pixels_per_degree
-        return f"{options.degrees:g} degrees of visual angle, {on_screen:.4g} pixels of the screen and {of_image}"
+        degrees = f"{options.degrees:g} degree{'s' * (options.degrees != 1)} of visual angle"
+        return (
+            f"{degrees}, {options.degrees * options.screen.pixels_per_degree:.4g} pixels of the screen and {of_image}"
+        )
     return of_image
 
 
@@ -98,6 +100,8 @@ def _ready(maps: ReadyMaps, samples: Sequence[Description]) -> list[str]:
         f"Which: {WHICH[maps.of] if maps.report else 'one per image'}.",
         f"Where from: ready-made, copied unchanged from the folder `{maps.folder.name}`.",
     ]
+    if maps.looked is not None:
+        lines.append("For: descriptions of participants who have fixations on the image; these made no map.")
     if maps.report is None:
         return [*lines, "Whose, and how they were made, the folder does not say: it has no `maps.json`."]
     made = maps.report

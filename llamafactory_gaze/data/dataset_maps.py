@@ -175,7 +175,7 @@ class ReadyMaps:
         self.of: MapsOf = "image" if self.report is None else self.report["settings"]["maps"]
         self.sha256: dict[str, str] = {}  # of the maps that were written, by name
         self._sizes = sizes
-        self._looked = looked
+        self.looked = looked
         self._files: dict[str, str] = {}  # name without its ending -> with it
         for path in sorted(folder.rglob("*")):
             if path.suffix.lower() in _ENDINGS and path.is_file():
@@ -185,7 +185,7 @@ class ReadyMaps:
                     raise DataError(f"{folder} holds {other} and {name.as_posix()}; expected one map of that name.")
 
     def lacks(self, description: Description) -> str | None:
-        if self._looked is not None and (description.image, description.participant) not in self._looked:
+        if self.looked is not None and (description.image, description.participant) not in self.looked:
             return _NOT_THERE
         stem = self._stem(description)
         return None if stem in self._files else f"there is no map {stem} in {self.folder.name}"

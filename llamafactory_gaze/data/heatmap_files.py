@@ -85,10 +85,11 @@ def read_report(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
-        known = report["made_by"] == MADE_BY and report["settings"]["maps"] in get_args(MapsOf)
-        known &= all(isinstance(report["fixations"][key], str) for key in ("file", "sha256"))
-        known &= all(isinstance(one["map"], str) and isinstance(one["participants"], int) for one in report["maps"])
-        if not known:
+        if report["made_by"] != MADE_BY or report["settings"]["maps"] not in get_args(MapsOf):
+            raise ValueError("made by something else")
+        texts = [*(report["fixations"][key] for key in ("file", "sha256")), *(one["map"] for one in report["maps"])]
+        numbers = [one["participants"] for one in report["maps"]]
+        if not all(isinstance(text, str) for text in texts) or not all(isinstance(n, int) for n in numbers):
             raise ValueError("unknown contents")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
@@ -163,7 +164,7 @@ def _named(one: PlannedMap) -> dict[str, str]:
 
 
 def _in_words(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in counts.items())
+    return ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in counts.items() if number)
 
 
 def summary(report: Mapping[str, Any], output: Path) -> str:

@@ -99,7 +99,7 @@ class Plan:
     def why_none(self, rows: np.ndarray, whose: str) -> str:
         """Why none of these fixations (k,), of which there are some, is left: a sentence without its full stop."""
         short = f"shorter than {self.options.min_duration:g} ms"
-        words = {FIRST: "first on the image", SHORT: short, OFF_IMAGE: "outside the image", NO_DURATION: "of 0 ms"}
+        words = {FIRST: "dropped as the first", SHORT: short, OFF_IMAGE: "outside the image", NO_DURATION: "of 0 ms"}
         counted = {text: int((self.cause[rows] == cause).sum()) for cause, text in words.items()}
         reasons = ", ".join(f"{number} {text}" for text, number in counted.items() if number)
         return f"no fixation {whose} is left on this image: {reasons}"
