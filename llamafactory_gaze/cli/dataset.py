@@ -68,7 +68,8 @@ def dataset(
     Example:
       llamafactory-gaze dataset --fixations fixations.csv --images photographs \\
         --descriptions descriptions.csv --name mine --sigma-px 24
-      llamafactory-gaze dataset --maps-from FIXATIONMAPS --images Stimuli --descriptions descriptions.csv --name mine
+      llamafactory-gaze dataset --maps-from FIXATIONMAPS --images Stimuli \\
+        --descriptions descriptions.csv --name mine
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -117,6 +118,7 @@ def _print_summary(built: BuiltDataset) -> None:
     from rich.table import Table
 
     from llamafactory_gaze.data.card import COUNTS, STAGE1_NOT_NORMALIZED, category_counts, excluded_by_reason
+    from llamafactory_gaze.data.card_maps import WHICH
 
     console = Console(highlight=False)
     table = Table("category", "training", "test", title="images (descriptions)", title_justify="left")
@@ -125,9 +127,8 @@ def _print_summary(built: BuiltDataset) -> None:
     console.print(table)
 
     if built.fixations is None:
-        console.print(
-            f"Maps: {len({built.maps.name(sample) for sample in built.samples})} taken from {built.options.maps_from}."
-        )
+        number = len({built.maps.name(sample) for sample in built.samples})
+        console.print(f"Maps: {number} taken from {built.options.maps_from}, {WHICH[built.maps.of]}.", soft_wrap=True)
     else:
         read, made = built.fixations["read"], built.fixations["used"]
         others = {COUNTS[key]: n for key, n in built.fixations.items() if key not in ("read", "used") and n}

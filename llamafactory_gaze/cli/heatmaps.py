@@ -43,7 +43,8 @@ def heatmaps(
 
     \b
     Example:
-      llamafactory-gaze heatmaps fixations.csv --screen paper --placement fill --images photographs --output maps
+      llamafactory-gaze heatmaps fixations.csv --screen paper --placement fill \\
+        --images photographs --output maps
       llamafactory-gaze heatmaps fixations.csv --image-size 800x600 --sigma-px 24 --output maps
     """
     from rich.console import Console

@@ -12,12 +12,15 @@ import typer
 from llamafactory_gaze.data.map_options import MapOptions, MapsOf, OffImage, Participants, Weight
 
 
+_PANEL = "How maps are made of fixations"
+
 ScreenOption = Annotated[
     str | None,
     typer.Option(
         metavar="paper|WxH,CM_WIDE,CM_AWAY",
         help="x and y are pixels of this screen: its pixels, width and distance in cm. paper: 24-inch, 90 cm. "
         "Default: x and y are pixels of the image.",
+        rich_help_panel=_PANEL,
     ),
 ]
 PlacementOption = Annotated[
@@ -25,32 +28,49 @@ PlacementOption = Annotated[
     typer.Option(
         metavar="center|fill|X,Y,W,H",
         help="Where the image stood: at its own size in the middle, as large as fits, or in these screen pixels.",
+        rich_help_panel=_PANEL,
     ),
 ]
-SigmaPxOption = Annotated[float | None, typer.Option(help="Standard deviation of the Gaussian in pixels of the image.")]
+SigmaPxOption = Annotated[
+    float | None,
+    typer.Option(help="Standard deviation of the Gaussian in pixels of the image.", rich_help_panel=_PANEL),
+]
 SigmaDegOption = Annotated[
-    float | None, typer.Option(help="Or in degrees of visual angle; needs --screen. Default with --screen: 1.")
+    float | None,
+    typer.Option(
+        help="Or in degrees of visual angle; needs --screen. Default with --screen: 1.", rich_help_panel=_PANEL
+    ),
 ]
-WeightOption = Annotated[Weight, typer.Option(help="What a fixation counts for in its map.")]
-ParticipantsOption = Annotated[Participants, typer.Option(help="equal: everybody has the same total weight in a map.")]
+WeightOption = Annotated[Weight, typer.Option(help="What a fixation counts for in its map.", rich_help_panel=_PANEL)]
+ParticipantsOption = Annotated[
+    Participants, typer.Option(help="equal: everybody has the same total weight in a map.", rich_help_panel=_PANEL)
+]
 DropFirstOption = Annotated[
-    bool, typer.Option("--drop-first", help="Leave out the first fixation of each participant (and trial).")
+    bool,
+    typer.Option(
+        "--drop-first", help="Leave out the first fixation of each participant (and trial).", rich_help_panel=_PANEL
+    ),
 ]
-MinDurationOption = Annotated[float, typer.Option(min=0, metavar="MS", help="Leave out shorter fixations.")]
+MinDurationOption = Annotated[
+    float, typer.Option(min=0, metavar="MS", help="Leave out shorter fixations.", rich_help_panel=_PANEL)
+]
 OffImageOption = Annotated[
     OffImage,
     typer.Option(
-        help="Fixations beside the image: left out, or kept where their Gaussian (3 of its widths) reaches it."
+        help="Fixations beside the image: left out, or kept where their Gaussian (3 of its widths) reaches it.",
+        rich_help_panel=_PANEL,
     ),
 ]
 MapsOption = Annotated[
     MapsOf,
     typer.Option(
-        help="One map per image (the paper's), participant (their own fixations), all but one participant, or trial."
+        help="One map per image (the paper's), participant (their own fixations), all but one participant, or trial.",
+        rich_help_panel=_PANEL,
     ),
 ]
 LongestSideOption = Annotated[
-    int | None, typer.Option(min=1, help="Longer side of a map in pixels. Default: the image's.")
+    int | None,
+    typer.Option(min=1, help="Longer side of a map in pixels. Default: the image's.", rich_help_panel=_PANEL),
 ]
 ColumnsOption = Annotated[
     list[str] | None,
@@ -58,7 +78,7 @@ ColumnsOption = Annotated[
         metavar="OURS=THEIRS", help="Name of a column in the fixation table, e.g. x=CURRENT_FIX_X. Repeatable."
     ),
 ]
-JobsOption = Annotated[int, typer.Option(min=1, help="Maps to make at the same time.")]
+JobsOption = Annotated[int, typer.Option(min=1, help="Maps to make at the same time.", rich_help_panel=_PANEL)]
 
 
 def map_options(

@@ -105,7 +105,8 @@ def _ready(maps: ReadyMaps, samples: Sequence[Description]) -> list[str]:
     if maps.report is None:
         return [*lines, "Whose, and how they were made, the folder does not say: it has no `maps.json`."]
     made = maps.report
-    persons = {one["map"]: one.get("participant", "unnamed") for one in made["maps"] if one["participants"] == 1}
+    who = {"image": "its only participant", "leave-one-out": "the only one but {}"}.get(maps.of, "{}")
+    persons = {one["map"]: who.format(one.get("participant")) for one in made["maps"] if one["participants"] == 1}
     names = {maps.name(sample) for sample in samples}
     return [
         *lines,

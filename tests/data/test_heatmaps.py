@@ -99,6 +99,12 @@ def test_twice_as_long_counts_twice():
     assert heatmap[10, 10] == 1 and heatmap[10, 90] == pytest.approx(0.5, abs=1e-6)
 
 
+def test_without_a_weight_a_fixation_is_as_if_it_were_not_there():
+    alone = fixation_heatmap(np.array([3.0]), np.array([4.0]), np.array([5.0]), (20, 10), 2.0)
+    both = fixation_heatmap(np.array([15.0, 3.0]), np.array([8.0, 4.0]), np.array([0.0, 5.0]), (20, 10), 2.0)
+    np.testing.assert_array_equal(both, alone)
+
+
 def test_refuses_what_has_no_map():
     one = np.array([1.0])
     with pytest.raises(ValueError, match="at least one fixation"):
