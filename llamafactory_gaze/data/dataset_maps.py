@@ -16,7 +16,7 @@ from llamafactory_gaze.data.geometry import Size
 from llamafactory_gaze.data.heatmap_files import read_report
 from llamafactory_gaze.data.map_files import Track, file_of, write_maps
 from llamafactory_gaze.data.map_options import MapOptions, MapsOf
-from llamafactory_gaze.data.map_plan import PlannedMap, check_names, map_stem, plan_maps, used
+from llamafactory_gaze.data.map_plan import PlannedMap, check_names, map_stem, plan_maps
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.saliency.maps import SaliencyMapError, check_aspect_ratio, read_saliency_map
 
@@ -132,7 +132,7 @@ class MadeMaps:
 
     def counts(self, samples: Iterable[Description]) -> dict[str, int]:
         """How many fixations are in a map of a sample, and why the others are in none; see `card.COUNTS`."""
-        counts = self.plan.counts(used(self.maps(samples)))
+        counts = self.plan.counts(self.maps(samples))
         read = counts.pop("read") + self.without_description
         return {"read": read, "without_description": self.without_description, **counts}
 
@@ -166,32 +166,33 @@ class ReadyMaps:
         """`looked` holds (image, participant) of those who looked, where that is known.
 
         Raises:
-            DataError: no such folder, two maps of one name, or a `maps.json` that is none.
+            DataError: no such folder, or a `maps.json` that is none.
         """
         if not folder.is_dir():
             raise DataError(f"--maps-from {folder} is no folder.")
-        self.folder = folder
+        self.folder = folder.resolve()  # for its name, where it is given as '.'
         self.report = read_report(folder)
         self.of: MapsOf = "image" if self.report is None else self.report["settings"]["maps"]
         self.sha256: dict[str, str] = {}  # of the maps that were written, by name
         self._sizes = sizes
         self.looked = looked
-        self._files: dict[str, str] = {}  # name without its ending -> with it
+        self._files: dict[str, list[str]] = {}  # name without its ending -> with its endings
         for path in sorted(folder.rglob("*")):
             if path.suffix.lower() in _ENDINGS and path.is_file():
                 name = path.relative_to(folder)
-                other = self._files.setdefault(name.with_suffix("").as_posix(), name.as_posix())
-                if other != name.as_posix():
-                    raise DataError(f"{folder} holds {other} and {name.as_posix()}; expected one map of that name.")
+                self._files.setdefault(name.with_suffix("").as_posix(), []).append(name.as_posix())
 
     def lacks(self, description: Description) -> str | None:
         if self.looked is not None and (description.image, description.participant) not in self.looked:
             return _NOT_THERE
         stem = self._stem(description)
-        return None if stem in self._files else f"there is no map {stem} in {self.folder.name}"
+        files = self._files.get(stem, [])
+        if len(files) > 1:
+            raise DataError(f"{self.folder} holds {' and '.join(files)}; expected one map of that name.")
+        return None if files else f"there is no map {stem} in {self.folder.name}"
 
     def name(self, description: Description) -> str:
-        return self._files[self._stem(description)]
+        return self._files[self._stem(description)][0]
 
     def write(self, folder: Path, samples: Sequence[Description], jobs: int, track: Track) -> None:
         images = {self.name(sample): sample.image for sample in samples}

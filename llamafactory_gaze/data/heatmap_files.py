@@ -19,7 +19,7 @@ from llamafactory_gaze.data.fixations import read_fixations
 from llamafactory_gaze.data.geometry import Size
 from llamafactory_gaze.data.map_files import Track, file_of, write_maps
 from llamafactory_gaze.data.map_options import MapOptions, MapsOf
-from llamafactory_gaze.data.map_plan import Plan, PlannedMap, check_names, plan_maps, used
+from llamafactory_gaze.data.map_plan import Plan, PlannedMap, check_names, plan_maps
 from llamafactory_gaze.data.photographs import photograph_size
 from llamafactory_gaze.data.tables import DataError
 
@@ -56,7 +56,7 @@ def make_heatmaps(options: HeatmapOptions, track: Track = lambda items, _: items
     plan = plan_maps(read_fixations(options.fixations, options.columns), partial(_image_size, options), options.making)
     check_names(plan.maps)
     made = [one for one in plan.maps if len(one.rows)]
-    counts = plan.counts(used(made))
+    counts = plan.counts(made)
     if not made:
         raise DataError(f"No fixation of {options.fixations} is left for a map: {_in_words(counts)}.")
     report = _report(options, plan, made, counts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath, PureWindowsPath
@@ -87,8 +87,12 @@ class Plan:
             view.sigma,
         )
 
-    def counts(self, used: int) -> dict[str, int]:
-        """How many fixations were read, left out (each under the first cause that holds), and used."""
+    def counts(self, maps: Iterable[PlannedMap]) -> dict[str, int]:
+        """How many fixations were read, left out (each under the first cause that holds), and are in a map."""
+        is_used = np.zeros(len(self.fixations), dtype=bool)
+        for one in maps:
+            is_used[one.rows] = True
+        used = int(is_used.sum())
         lost = {name: int((self.cause == cause).sum()) for cause, name in CAUSES.items()}
         return {"read": len(self.fixations), **lost, "in_no_map": int((self.cause == 0).sum()) - used, "used": used}
 
@@ -202,11 +206,6 @@ def check_names(maps: Iterable[PlannedMap]) -> None:
                 f"The maps of {same.image} and {one.image} would both be named {one.name}; expected names of images "
                 "(and participants and trials) that differ in more than the ending and capitals."
             )
-
-
-def used(maps: Collection[PlannedMap]) -> int:
-    """How many fixations are in at least one of the maps."""
-    return len(np.unique(np.concatenate([one.rows for one in maps]))) if maps else 0
 
 
 def _view(image: str, size: Size, options: MapOptions) -> View:
