@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llamafactory_gaze.cli import map_options as shared
 from llamafactory_gaze.cli.common import column_mapping, errors_as_sentences
+from llamafactory_gaze.data.map_options import MapOptions
 
 
 if TYPE_CHECKING:
@@ -15,50 +17,47 @@ if TYPE_CHECKING:
 
 
 def dataset(
-    fixations: Annotated[
-        Path,
-        typer.Option(
-            help="CSV, TSV or Parquet with the columns image, participant, x, y (pixels of the image), duration_ms."
-        ),
-    ],
     images: Annotated[Path, typer.Option(help="Folder of the photographs that the column image names.")],
     descriptions: Annotated[
         Path,
         typer.Option(
-            help="Table with the columns image, participant, description; category (the split is balanced by it) and "
-            "normalized (the stage-1 targets) are optional; further columns are kept as fields."
+            help="Table with the columns image, participant, description; category (the split is balanced by it), "
+            "normalized (the stage-1 targets) and trial are optional; further columns are kept as fields."
         ),
     ],
     name: Annotated[str, typer.Option(help="The data sets are registered as NAME_stage1, NAME_stage2 and NAME_test.")],
     dataset_dir: Annotated[
         Path, typer.Option(help="LLaMA-Factory's dataset_dir: the folder of dataset_info.json.")
     ] = Path("data_registry"),
-    sigma_px: Annotated[
-        float | None,
-        typer.Option(help="Width (standard deviation) of the Gaussian around a fixation, in pixels of the image."),
+    fixations: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV, TSV or Parquet with the columns image, participant, x, y, duration_ms; trial and index may be."
+        ),
     ] = None,
-    pixels_per_degree: Annotated[
-        float | None, typer.Option(help="Instead of --sigma-px: pixels of the image per degree of visual angle.")
+    maps_from: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead: folder of ready-made maps, written by `heatmaps` or published, named as their images. "
+            "--fixations then only says who looked at what."
+        ),
     ] = None,
-    sigma_degrees: Annotated[
-        float, typer.Option(help="With --pixels-per-degree: the Gaussian's width in degrees of visual angle.")
-    ] = 1.0,
-    maps: Annotated[
-        Literal["image", "participant"],
-        typer.Option(help="image: one map of all participants (the paper's); participant: each one's own fixations."),
-    ] = "image",
-    weight: Annotated[
-        Literal["duration", "count"], typer.Option(help="What a fixation counts for in its map.")
-    ] = "duration",
+    screen: shared.ScreenOption = None,
+    placement: shared.PlacementOption = None,
+    sigma_px: shared.SigmaPxOption = None,
+    sigma_deg: shared.SigmaDegOption = None,
+    weight: shared.WeightOption = MapOptions.weight,
+    participants: shared.ParticipantsOption = MapOptions.participants,
+    drop_first: shared.DropFirstOption = False,
+    min_duration: shared.MinDurationOption = 0,
+    off_image: shared.OffImageOption = MapOptions.off_image,
+    maps: shared.MapsOption = MapOptions.maps,
+    longest_side: shared.LongestSideOption = None,
+    columns: shared.ColumnsOption = None,
+    jobs: shared.JobsOption = 2,
     prompt: Annotated[str, typer.Option(help="The question that every description answers.")] = "Describe the image.",
     test_fraction: Annotated[float, typer.Option(help="Share of the images that is held out for the test.")] = 0.25,
     seed: Annotated[int, typer.Option(help="Seed of the choice of test images.")] = 42,
-    columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="OURS=THEIRS", help="Name of a column in the fixation table, e.g. x=CURRENT_FIX_X. Repeatable."
-        ),
-    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a folder or registry entries that this command did not make.")
     ] = False,
@@ -69,6 +68,8 @@ def dataset(
     Example:
       llamafactory-gaze dataset --fixations fixations.csv --images photographs \\
         --descriptions descriptions.csv --name mine --sigma-px 24
+      llamafactory-gaze dataset --maps-from FIXATIONMAPS --images Stimuli \\
+        --descriptions descriptions.csv --name mine
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -79,14 +80,26 @@ def dataset(
     console = Console(stderr=True)
     with errors_as_sentences(DataError):
         options = DatasetOptions(
-            fixations=fixations,
             images=images,
             descriptions=descriptions,
             name=name,
             dataset_dir=dataset_dir,
-            sigma_px=_sigma_in_pixels(sigma_px, pixels_per_degree, sigma_degrees),
-            maps=maps,
-            weight=weight,
+            fixations=fixations,
+            making=shared.map_options(
+                screen,
+                placement,
+                sigma_px,
+                sigma_deg,
+                weight,
+                participants,
+                drop_first,
+                min_duration,
+                off_image,
+                maps,
+                longest_side,
+            ),
+            maps_from=maps_from,
+            jobs=jobs,
             prompt=prompt,
             test_fraction=test_fraction,
             seed=seed,
@@ -98,28 +111,14 @@ def dataset(
     _print_summary(built)
 
 
-def _sigma_in_pixels(sigma_px: float | None, pixels_per_degree: float | None, sigma_degrees: float) -> float:
-    from llamafactory_gaze.data.tables import DataError
-
-    if sigma_px is not None and pixels_per_degree is not None:
-        raise DataError("--sigma-px and --pixels-per-degree both set the Gaussian's width; give one of them.")
-    if sigma_px is not None:
-        return sigma_px
-    if pixels_per_degree is not None:
-        return pixels_per_degree * sigma_degrees
-    raise DataError(
-        "The Gaussian's width is missing; give --sigma-px, or --pixels-per-degree: 1 degree of visual angle is usual, "
-        "and how many pixels of the image that is depends on the screen and the distance to it (OSIE: about 24)."
-    )
-
-
 def _print_summary(built: BuiltDataset) -> None:
     from shlex import quote
 
     from rich.console import Console
     from rich.table import Table
 
-    from llamafactory_gaze.data.card import STAGE1_NOT_NORMALIZED, category_counts, excluded_by_reason
+    from llamafactory_gaze.data.card import COUNTS, STAGE1_NOT_NORMALIZED, category_counts, excluded_by_reason
+    from llamafactory_gaze.data.card_maps import WHICH
 
     console = Console(highlight=False)
     table = Table("category", "training", "test", title="images (descriptions)", title_justify="left")
@@ -127,13 +126,18 @@ def _print_summary(built: BuiltDataset) -> None:
         table.add_row(*line)
     console.print(table)
 
-    counts = built.fixations
-    console.print(
-        f"Fixations: {counts.read} read, {counts.used} in a map, {counts.off_image} outside their image, "
-        f"{counts.without_description} on images without a description, "
-        f"{counts.unused} of participants or images without a usable description.",
-        soft_wrap=True,
-    )
+    if built.fixations is None:
+        number = len({built.maps.name(sample) for sample in built.samples})
+        console.print(f"Maps: {number} taken from {built.options.maps_from}, {WHICH[built.maps.of]}.", soft_wrap=True)
+    else:
+        read, made = built.fixations["read"], built.fixations["used"]
+        others = {COUNTS[key]: n for key, n in built.fixations.items() if key not in ("read", "used") and n}
+        console.print(
+            f"Fixations: {read} read, {made} in a map"
+            + "".join(f", {number} {what}" for what, number in others.items())
+            + ".",
+            soft_wrap=True,
+        )
     console.print(f"Descriptions excluded: {len(built.excluded)}" + ("" if built.excluded else "."))
     for reason, number in excluded_by_reason(built).most_common():
         console.print(f"  {number} x {reason} (listed in {built.folder / 'README.md'})", markup=False, soft_wrap=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from llamafactory_gaze.cli import map_options as shared
 from llamafactory_gaze.cli.common import column_mapping, errors_as_sentences
+from llamafactory_gaze.data.map_options import MapOptions
 
 
 def heatmaps(
@@ -23,60 +25,32 @@ def heatmaps(
         str | None, typer.Option(metavar="WxH", help="Size of the images in pixels. Default: the screen's.")
     ] = None,
     images: Annotated[Path | None, typer.Option(help="Instead: folder of the images, whose sizes are read.")] = None,
-    screen: Annotated[
-        str | None,
-        typer.Option(
-            metavar="paper|WxH,CM_WIDE,CM_AWAY",
-            help="x and y are pixels of this screen: its pixels, width and distance in cm. paper: 24-inch, 90 cm. "
-            "Default: x and y are pixels of the image.",
-        ),
-    ] = None,
-    placement: Annotated[
-        str | None,
-        typer.Option(
-            metavar="center|fill|X,Y,W,H",
-            help="Where the image stood: at its own size in the middle, as large as fits, or in these screen pixels.",
-        ),
-    ] = None,
-    sigma_px: Annotated[
-        float | None, typer.Option(help="Standard deviation of the Gaussian in pixels of the image.")
-    ] = None,
-    sigma_deg: Annotated[
-        float | None, typer.Option(help="Or in degrees of visual angle; needs --screen. Default with --screen: 1.")
-    ] = None,
-    weight: Annotated[
-        Literal["duration", "count"], typer.Option(help="What a fixation counts for in its map.")
-    ] = "duration",
-    participants: Annotated[
-        Literal["pooled", "equal"], typer.Option(help="equal: everybody has the same total weight in a map.")
-    ] = "pooled",
-    drop_first: Annotated[
-        bool, typer.Option("--drop-first", help="Leave out the first fixation of each participant (and trial).")
-    ] = False,
-    min_duration: Annotated[float, typer.Option(min=0, metavar="MS", help="Leave out shorter fixations.")] = 0,
-    maps: Annotated[
-        Literal["image", "participant", "leave-one-out", "trial"],
-        typer.Option(help="One map per image (the paper's), participant, all but one participant, or trial."),
-    ] = "image",
-    longest_side: Annotated[
-        int | None, typer.Option(min=1, help="Longer side of a map in pixels. Default: the image's.")
-    ] = None,
-    columns: Annotated[
-        list[str] | None, typer.Option(metavar="OURS=THEIRS", help="Name of a column in the table. Repeatable.")
-    ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Maps to make at the same time.")] = 2,
+    screen: shared.ScreenOption = None,
+    placement: shared.PlacementOption = None,
+    sigma_px: shared.SigmaPxOption = None,
+    sigma_deg: shared.SigmaDegOption = None,
+    weight: shared.WeightOption = MapOptions.weight,
+    participants: shared.ParticipantsOption = MapOptions.participants,
+    drop_first: shared.DropFirstOption = False,
+    min_duration: shared.MinDurationOption = 0,
+    off_image: shared.OffImageOption = MapOptions.off_image,
+    maps: shared.MapsOption = MapOptions.maps,
+    longest_side: shared.LongestSideOption = None,
+    columns: shared.ColumnsOption = None,
+    jobs: shared.JobsOption = 2,
 ) -> None:
     """Make saliency maps from fixations: 16-bit PNG files, and maps.json that says how they were made.
 
     \b
     Example:
-      llamafactory-gaze heatmaps fixations.csv --screen paper --placement fill --images photographs --output maps
+      llamafactory-gaze heatmaps fixations.csv --screen paper --placement fill \\
+        --images photographs --output maps
       llamafactory-gaze heatmaps fixations.csv --image-size 800x600 --sigma-px 24 --output maps
     """
     from rich.console import Console
     from rich.progress import Progress
 
-    from llamafactory_gaze.data.geometry import parse_screen, parse_size
+    from llamafactory_gaze.data.geometry import parse_size
     from llamafactory_gaze.data.heatmap_files import HeatmapOptions, make_heatmaps, summary
     from llamafactory_gaze.data.tables import DataError
 
@@ -85,21 +59,24 @@ def heatmaps(
         options = HeatmapOptions(
             fixations=fixations,
             output=output,
+            making=shared.map_options(
+                screen,
+                placement,
+                sigma_px,
+                sigma_deg,
+                weight,
+                participants,
+                drop_first,
+                min_duration,
+                off_image,
+                maps,
+                longest_side,
+            ),
             image_size=None if image_size is None else parse_size(image_size, "--image-size"),
             images=images,
-            screen=None if screen is None else parse_screen(screen),
-            placement=placement,
-            sigma_px=sigma_px,
-            sigma_deg=sigma_deg,
-            weight=weight,
-            participants=participants,
-            drop_first=drop_first,
-            min_duration=min_duration,
-            maps=maps,
-            longest_side=longest_side,
             columns=column_mapping(columns or []),
             jobs=jobs,
         )
         with Progress(console=console) as progress:
-            report = make_heatmaps(options, lambda items, n: progress.track(items, total=n, description="Making maps"))
+            report = make_heatmaps(options, lambda items, what: progress.track(items, description=what))
     Console(highlight=False).print(summary(report, output), markup=False, soft_wrap=True)

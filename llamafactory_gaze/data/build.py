@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from uuid import uuid4
 
-import numpy as np
-from PIL import ExifTags, Image
-
 from llamafactory_gaze.data import card, registry
+from llamafactory_gaze.data.dataset_maps import DatasetMaps, MadeMaps, ReadyMaps, check_map_options, maps_of
 from llamafactory_gaze.data.descriptions import PLACEHOLDER, Description, read_descriptions
-from llamafactory_gaze.data.fixations import Fixations, read_fixations
-from llamafactory_gaze.data.heatmaps import encode_map, fixation_heatmap
+from llamafactory_gaze.data.map_files import Track
+from llamafactory_gaze.data.map_options import MapOptions
+from llamafactory_gaze.data.photographs import photograph_size
 from llamafactory_gaze.data.preview import contact_sheet
 from llamafactory_gaze.data.split import split_by_image
 from llamafactory_gaze.data.tables import DataError
@@ -25,21 +24,20 @@ from llamafactory_gaze.data.tables import DataError
 
 SPLITS = ("stage1", "stage2", "test")
 _OWN_FILES = ("images", "maps", "stage1.json", "stage2.json", "test.json", "README.md", "preview.png")
-Track = Callable[[Sequence[Any], str], Iterable[Any]]  # shows progress while a list is gone through: (list, what for)
 
 
 @dataclass(frozen=True)
 class DatasetOptions:
     """What `llamafactory-gaze dataset` is asked for; its --help explains each."""
 
-    fixations: Path
     images: Path
     descriptions: Path
     name: str
     dataset_dir: Path
-    sigma_px: float
-    maps: Literal["image", "participant"] = "image"
-    weight: Literal["duration", "count"] = "duration"
+    fixations: Path | None = None
+    making: MapOptions = field(default_factory=MapOptions)  # how maps are made of the fixations
+    maps_from: Path | None = None  # or the folder of ready-made maps
+    jobs: int = 1
     prompt: str = "Describe the image."
     test_fraction: float = 0.25
     seed: int = 42
@@ -58,27 +56,16 @@ class Excluded:
 
 
 @dataclass(frozen=True)
-class FixationCounts:
-    read: int
-    without_description: int  # on images that nobody described
-    off_image: int  # beyond the borders of a described image; dropped
-    used: int  # in a map
-
-    @property
-    def unused(self) -> int:
-        """On described images, but of people or rows that became no sample."""
-        return self.read - self.without_description - self.off_image - self.used
-
-
-@dataclass(frozen=True)
 class BuiltDataset:
     """What was built, for the summary and the card."""
 
     options: DatasetOptions
     folder: Path
     rows: dict[str, list[dict[str, Any]]]  # split -> rows
+    samples: list[Description]  # those that became rows
     excluded: list[Excluded]
-    fixations: FixationCounts
+    maps: MadeMaps | ReadyMaps
+    fixations: dict[str, int] | None  # how many became what, see `card.COUNTS`; None where the maps are ready-made
     normalized: bool  # stage-1 targets are style-normalised
 
     @property
@@ -104,35 +91,34 @@ def build_dataset(options: DatasetOptions, track: Track = lambda items, _: items
         DataError: bad input, or something in the way that this command did not make.
     """
     _check_target(options)
+    check_map_options(options)
     descriptions = read_descriptions(options.descriptions)
-    fixations = read_fixations(options.fixations, options.columns)
     where: dict[str, str] = {}  # the first row that names an image
     for description in descriptions:
         where.setdefault(description.image, description.where)
-    sizes = {image: _image_size(options.images, image, where[image]) for image in track(list(where), "Checking images")}
+    sizes = {
+        image: photograph_size(options.images, image, where[image], decode=True)
+        for image in track(list(where), "Checking images")
+    }
 
-    samples, excluded = _match(descriptions, fixations, sizes, options)
+    maps = maps_of(options, sizes)
+    samples, excluded = _match(descriptions, maps, options)
     test_images = split_by_image({d.image: d.category or "" for d in samples}, options.test_fraction, options.seed)
-    maps = _fixations_of_maps(samples, fixations, sizes, options)
-    described = {image: fixations[image] for image in sizes if image in fixations}
     built = BuiltDataset(
         options=options,
         folder=options.dataset_dir / options.name,
-        rows=_rows(samples, test_images, options),
+        rows=_rows(samples, test_images, maps, options),
+        samples=samples,
         excluded=excluded,
-        fixations=FixationCounts(
-            read=sum(map(len, fixations.values())),
-            without_description=sum(len(of) for image, of in fixations.items() if image not in sizes),
-            off_image=sum(int((~of.on_image(sizes[image])).sum()) for image, of in described.items()),
-            used=sum(len(of) for _, of in maps.values()),
-        ),
+        maps=maps,
+        fixations=maps.counts(samples) if isinstance(maps, MadeMaps) else None,
         normalized=samples[0].normalized is not None,
     )
 
     options.dataset_dir.mkdir(parents=True, exist_ok=True)
     building = options.dataset_dir / f".{options.name}.building-{uuid4().hex[:8]}"
     try:
-        _write_files(building, built, maps, sizes, track)
+        _write_files(building, built, track)
         _move_into_place(building / options.name, built)
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -148,8 +134,6 @@ def _check_target(options: DatasetOptions) -> None:
         raise DataError(
             f"The prompt is '{options.prompt}'; expected the question alone, this command adds <image> itself."
         )
-    if not options.sigma_px >= 1:
-        raise DataError(f"The Gaussian's width is {options.sigma_px:g} pixels; expected at least 1.")
     folder = options.dataset_dir / options.name
     foreign = registry.foreign_entries(options.dataset_dir, _dataset_names(options.name).values())
     if options.overwrite:
@@ -174,50 +158,14 @@ def _dataset_names(name: str) -> dict[str, str]:
     return {split: f"{name}_{split}" for split in SPLITS}
 
 
-def _image_size(folder: Path, image: str, where: str) -> tuple[int, int]:
-    """(width, height) of an image, after checks that are cheap now and costly in the middle of a training."""
-    path = folder / image
-    if not path.is_file():
-        raise DataError(f"{where}: the image {image} is not in {folder}.")
-    try:
-        with Image.open(path) as opened:
-            orientation = opened.getexif().get(ExifTags.Base.Orientation, 1)
-            opened.load()
-            size = opened.size
-    except Exception as error:  # PIL's decoders raise nearly anything on a damaged file
-        raise DataError(f"{where}: the image {path} cannot be decoded ({type(error).__name__}: {error}).") from error
-    if orientation != 1:
-        # LLaMA-Factory takes the pixels as they are stored, an image viewer turns them: which did the participants see?
-        raise DataError(
-            f"{where}: the image {path} is stored turned (EXIF orientation {orientation}), so the place of its "
-            "fixations is ambiguous; save it the way that the participants saw it, without that tag."
-        )
-    return size
-
-
 def _match(
-    descriptions: Sequence[Description],
-    fixations: Mapping[str, Fixations],
-    sizes: Mapping[str, tuple[int, int]],
-    options: DatasetOptions,
+    descriptions: Sequence[Description], maps: DatasetMaps, options: DatasetOptions
 ) -> tuple[list[Description], list[Excluded]]:
-    """Keep the descriptions whose speaker has fixations on the image."""
+    """Keep the descriptions that have a map, and whose speaker looked at the image."""
     samples: list[Description] = []
     excluded: list[Excluded] = []
     for description in descriptions:
-        reason = None
-        if description.image not in fixations:
-            reason = "nobody has fixations on this image"
-        else:
-            on_this = fixations[description.image]
-            own = on_this.where(on_this.participant == description.participant)
-            seen = own.where(own.on_image(sizes[description.image]))
-            if not len(own):
-                reason = "the participant has no fixations on this image"
-            elif not len(seen):
-                reason = f"all of the participant's fixations ({len(own)}) lie outside the image"
-            elif not _weight(seen, options).any():
-                reason = "the participant's fixations on this image last 0 ms"
+        reason = maps.lacks(description)
         if reason is None:
             samples.append(description)
         else:
@@ -225,58 +173,33 @@ def _match(
     if not samples:
         raise DataError(
             f"No row of {options.descriptions} can be used: {excluded[0].where} is excluded because "
-            f"{excluded[0].reason}; do the names of images and participants agree with {options.fixations}?"
+            f"{excluded[0].reason}; do the names of images and participants agree with "
+            f"{options.maps_from or options.fixations}?"
         )
     return samples, excluded
 
 
-def _fixations_of_maps(
-    samples: Sequence[Description],
-    fixations: Mapping[str, Fixations],
-    sizes: Mapping[str, tuple[int, int]],
-    options: DatasetOptions,
-) -> dict[str, tuple[str, Fixations]]:
-    """Name of the map -> its image and the fixations that it is made of."""
-    maps: dict[str, tuple[str, Fixations]] = {}
-    for sample in samples:
-        if _map_name(sample, options) in maps:
-            continue
-        of = fixations[sample.image]
-        of = of.where(of.on_image(sizes[sample.image]))
-        if options.maps == "participant":
-            of = of.where(of.participant == sample.participant)
-        maps[_map_name(sample, options)] = (sample.image, of)
-    return maps
-
-
-def _map_name(sample: Description, options: DatasetOptions) -> str:
-    return f"{sample.id if options.maps == 'participant' else sample.image_id}.png"
-
-
-def _weight(fixations: Fixations, options: DatasetOptions) -> np.ndarray:
-    return fixations.duration_ms if options.weight == "duration" else np.ones(len(fixations))
-
-
 def _rows(
-    samples: Sequence[Description], test_images: set[str], options: DatasetOptions
+    samples: Sequence[Description], test_images: set[str], maps: DatasetMaps, options: DatasetOptions
 ) -> dict[str, list[dict[str, Any]]]:
     """The rows of each split, in the order of the descriptions."""
     rows: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     for sample in samples:
         if sample.image in test_images:
-            rows["test"].append(_row(sample, sample.text, options))
+            rows["test"].append(_row(sample, sample.text, maps, options))
         else:
-            rows["stage1"].append(_row(sample, sample.normalized or sample.text, options))
-            rows["stage2"].append(_row(sample, sample.text, options))
+            rows["stage1"].append(_row(sample, sample.normalized or sample.text, maps, options))
+            rows["stage2"].append(_row(sample, sample.text, maps, options))
     return rows
 
 
-def _row(sample: Description, target: str, options: DatasetOptions) -> dict[str, Any]:
+def _row(sample: Description, target: str, maps: DatasetMaps, options: DatasetOptions) -> dict[str, Any]:
     """One row in LLaMA-Factory's sharegpt form; paths are relative to the dataset folder."""
     return {
         "id": sample.id,
         "image_id": sample.image_id,
         "participant": sample.participant,
+        **({"trial": sample.trial} if sample.trial else {}),
         **({"category": sample.category} if sample.category else {}),
         **sample.extra,
         "conversations": [
@@ -284,17 +207,11 @@ def _row(sample: Description, target: str, options: DatasetOptions) -> dict[str,
             {"from": "gpt", "value": target},
         ],
         "images": [f"{options.name}/images/{sample.image}"],
-        "saliencies": [f"{options.name}/maps/{_map_name(sample, options)}"],
+        "saliencies": [f"{options.name}/maps/{maps.name(sample)}"],
     }
 
 
-def _write_files(
-    media_dir: Path,
-    built: BuiltDataset,
-    maps: Mapping[str, tuple[str, Fixations]],
-    sizes: Mapping[str, tuple[int, int]],
-    track: Track,
-) -> None:
+def _write_files(media_dir: Path, built: BuiltDataset, track: Track) -> None:
     """Write the data set's folder below `media_dir`, against which the paths in its rows are resolved."""
     options = built.options
     folder = media_dir / options.name
@@ -302,17 +219,12 @@ def _write_files(
         copy = folder / "images" / image
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(options.images / image, copy)
-    for name in track(list(maps), "Making maps"):
-        image, of = maps[name]
-        saliency = fixation_heatmap(of.x, of.y, _weight(of, options), sizes[image], options.sigma_px)
-        path = folder / "maps" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode_map(saliency))
+    built.maps.write(folder / "maps", built.samples, options.jobs, track)
     for split, rows in built.rows.items():
         text = json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
         (folder / f"{split}.json").write_text(text, encoding="utf-8")
     (folder / "README.md").write_text(card.data_card(built), encoding="utf-8")
-    contact_sheet(built.rows, media_dir, per_image=1 if options.maps == "image" else 2).save(folder / "preview.png")
+    contact_sheet(built.rows, media_dir, built.maps.of).save(folder / "preview.png")
 
 
 def _move_into_place(finished: Path, built: BuiltDataset) -> None:

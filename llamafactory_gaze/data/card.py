@@ -10,6 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llamafactory_gaze.data.card_maps import maps_section
+from llamafactory_gaze.data.dataset_maps import ReadyMaps
+
 
 if TYPE_CHECKING:
     from llamafactory_gaze.data.build import BuiltDataset
@@ -20,18 +23,23 @@ STAGE1_NOT_NORMALIZED = (
     "the original descriptions, and cannot learn where people look apart from how they speak."
 )
 
+# What becomes of fixations: the keys of `BuiltDataset.fixations`, in words.
+COUNTS = {
+    "read": "in the table",
+    "without_description": "on images without a description",
+    "first_dropped": "the first on their image",
+    "too_short": "shorter than the minimum",
+    "off_image": "outside their image",
+    "no_duration": "of 0 ms",
+    "in_no_map": "in no map that a usable description needs",
+    "used": "in a map",
+}
+
 
 def data_card(built: BuiltDataset) -> str:
     """The text of `<dataset_dir>/<name>/README.md`; equal inputs give equal text."""
     options = built.options
     names = built.dataset_names
-    counts = built.fixations
-    maps = (
-        "one per image, made of the fixations of all participants who saw it (the paper's)"
-        if options.maps == "image"
-        else "one per image and participant, made of that participant's own fixations. These maps are personal data"
-    )
-    weight = "its duration" if options.weight == "duration" else "one"
     stage1 = (
         "the style-normalised descriptions (column `normalized`)"
         if built.normalized
@@ -58,20 +66,11 @@ def data_card(built: BuiltDataset) -> str:
         parts.append(STAGE1_NOT_NORMALIZED)
     parts += [
         "## Maps",
-        f"- Which: {maps}.\n"
-        f"- Gaussian around each fixation, weighted by {weight}, with a standard deviation of "
-        f"{options.sigma_px:g} pixels of the image; the sum is scaled so that its maximum is 1.\n"
-        "- 16-bit greyscale PNG of the size of the image.",
-        _table(
-            ("fixations", "number"),
-            [
-                ("in the table", counts.read),
-                ("on images without a description: not used", counts.without_description),
-                ("outside the image: dropped", counts.off_image),
-                ("of participants or images without a usable description", counts.unused),
-                ("in a map", counts.used),
-            ],
-        ),
+        maps_section(built.maps, built.samples),
+    ]
+    if built.fixations is not None:
+        parts.append(_table(("fixations", "number"), [(COUNTS[key], n) for key, n in built.fixations.items()]))
+    parts += [
         "## Excluded descriptions",
         _table(
             ("row", "image", "participant", "reason"),
@@ -83,9 +82,9 @@ def data_card(built: BuiltDataset) -> str:
         _table(
             ("file", "sha256"),
             [
-                (options.fixations.name, _sha256(options.fixations)),
-                (options.descriptions.name, _sha256(options.descriptions)),
+                *((path.name, _sha256(path)) for path in (options.fixations, options.descriptions) if path is not None),
                 *((f"images/{image}", _sha256(options.images / image)) for image in built.images),
+                *((f"maps/{name}", digest) for name, digest in _ready_maps(built)),
             ],
         ),
         f"Prompt: `{options.prompt}`. Test fraction {options.test_fraction:g}, seed {options.seed}. "
@@ -114,6 +113,11 @@ def excluded_by_reason(built: BuiltDataset) -> Counter[str]:
 def _sizes(rows: Sequence[dict[str, Any]]) -> tuple[int, int]:
     """(rows, images)"""
     return len(rows), len({row["image_id"] for row in rows})
+
+
+def _ready_maps(built: BuiltDataset) -> list[tuple[str, str]]:
+    """(name, sha256) of maps that were taken as they are."""
+    return sorted(built.maps.sha256.items()) if isinstance(built.maps, ReadyMaps) else []
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -20,6 +20,7 @@ class Description:
 
     image: str  # file name, relative to the folder of images
     participant: str
+    trial: str | None  # where an image was shown to somebody more than once
     text: str
     category: str | None
     normalized: str | None  # the same content in the base model's manner: the target of stage 1
@@ -32,15 +33,15 @@ class Description:
 
     @property
     def id(self) -> str:
-        return f"{self.image_id}_{self.participant}"
+        return "_".join(filter(None, (self.image_id, self.participant, self.trial)))
 
 
 def read_descriptions(path: Path) -> list[Description]:
-    """Read a table with the columns image, participant and description, and perhaps category and normalized.
+    """Read a table with the columns image, participant and description, and perhaps trial, category and normalized.
 
     Raises:
         DataError: names the first bad row: an empty cell, an image name that leaves the folder, a second row for the
-            same image and participant, an image with two categories, a placeholder of LLaMA-Factory in the text.
+            same image, participant and trial, an image with two categories, a placeholder of LLaMA-Factory in the text.
     """
     table = read_table(path)
     table.require(("image", "participant", "description"))
@@ -63,7 +64,8 @@ def read_descriptions(path: Path) -> list[Description]:
         if same is not description:
             raise DataError(
                 f"{description.where} describes image {description.image} by participant {description.participant}, "
-                f"but so does {same.where} ({same.image}, {same.participant}); one row each is expected."
+                f"but so does {same.where} ({same.image}, {same.participant}); expected one row each, with a column "
+                "trial where an image is shown twice."
             )
         sibling = first_of_image.setdefault(description.image_id, description)
         if sibling.image != description.image:
@@ -83,7 +85,7 @@ def read_descriptions(path: Path) -> list[Description]:
 def _read_row(table: Table, i: int) -> Description:
     cells = {name: column[i] for name, column in table.columns.items()}
     where = table.at(i)
-    for name in ("image", "participant", "description", "category", "normalized"):
+    for name in ("image", "participant", "trial", "description", "category", "normalized"):
         if cells.get(name) == "":
             raise DataError(f"{where}: the column {name} is empty.")
     for name in ("description", "normalized"):
@@ -95,15 +97,16 @@ def _read_row(table: Table, i: int) -> Description:
     image = cells.pop("image")
     if image.startswith("/") or "\\" in image or ".." in image.split("/") or not PurePosixPath(image).name:
         raise DataError(f"{where}: the image is '{image}'; expected a file name inside the folder of images.")
-    participant = cells.pop("participant")
-    if not re.fullmatch(r"[\w.-]+", participant):
-        raise DataError(
-            f"{where}: the participant is '{participant}', which becomes part of file names; expected letters, digits, "
-            "'_', '-' and '.' only."
-        )
+    for name in ("participant", "trial"):
+        if not re.fullmatch(r"[\w.-]+", cells.get(name, "-")):
+            raise DataError(
+                f"{where}: the {name} is '{cells[name]}', which becomes part of file names; expected letters, digits, "
+                "'_', '-' and '.' only."
+            )
     return Description(
         image=image,
-        participant=participant,
+        participant=cells.pop("participant"),
+        trial=cells.pop("trial", None),
         text=cells.pop("description"),
         category=cells.pop("category", None),
         normalized=cells.pop("normalized", None),

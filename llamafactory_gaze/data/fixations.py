@@ -1,4 +1,4 @@
-"""Fixation tables: where each participant looked in each image, and for how long."""
+"""Fixation tables: where each participant looked in each image, when, and for how long."""
 
 from __future__ import annotations
 
@@ -13,16 +13,23 @@ from llamafactory_gaze.data.tables import DataError, Table, read_table
 
 
 COLUMNS = ("image", "participant", "x", "y", "duration_ms")
+OPTIONAL = ("trial", "index")
 
 
 @dataclass(frozen=True)
 class Fixations:
-    """Fixations as arrays of equal length n.
+    """Fixations as arrays of equal length n, in the order of the file.
 
-    x and y are pixels of the image file, x to the right and y down, (0, 0) the centre of the top left pixel.
+    x and y are pixels of the screen or of the image, as in the file, x to the right and y down; (0, 0) is the centre
+    of the top left pixel.
     """
 
+    table: Table
+    row: np.ndarray  # (n,) int, the row of the table
+    image: np.ndarray  # (n,) str
     participant: np.ndarray  # (n,) str
+    trial: np.ndarray | None  # (n,) str
+    index: np.ndarray | None  # (n,) float64, the order of the fixations of a trial
     x: np.ndarray  # (n,) float64
     y: np.ndarray  # (n,) float64
     duration_ms: np.ndarray  # (n,) float64, not negative
@@ -30,57 +37,94 @@ class Fixations:
     def __len__(self) -> int:
         return len(self.x)
 
+    def at(self, i: int) -> str:
+        """Where fixation `i` stands, for a message: 'fixations.csv, line 17'."""
+        return self.table.at(int(self.row[i]))
+
     def where(self, mask: np.ndarray) -> Fixations:
-        return Fixations(self.participant[mask], self.x[mask], self.y[mask], self.duration_ms[mask])
+        return Fixations(
+            self.table,
+            self.row[mask],
+            self.image[mask],
+            self.participant[mask],
+            None if self.trial is None else self.trial[mask],
+            None if self.index is None else self.index[mask],
+            self.x[mask],
+            self.y[mask],
+            self.duration_ms[mask],
+        )
 
-    def on_image(self, size: tuple[int, int]) -> np.ndarray:
-        """(n,) bool: which lie on an image of this size (width, height), its border pixels included in full."""
-        width, height = size
-        return (self.x >= -0.5) & (self.x <= width - 0.5) & (self.y >= -0.5) & (self.y <= height - 0.5)
+    def first(self) -> np.ndarray:
+        """(n,) bool: the first fixation of each participant (and trial) on each image, by `index` or else by row.
+
+        Raises:
+            DataError: two fixations have the same index, so that it is not known which was the first.
+        """
+        firsts: dict[tuple[str, ...], int] = {}
+        seen: set[tuple[object, ...]] = set()
+        for i in range(len(self)):
+            key = (self.image[i], self.participant[i], *(() if self.trial is None else (self.trial[i],)))
+            if self.index is not None:
+                if (key, self.index[i]) in seen:
+                    raise DataError(
+                        f"{self.at(i)}: a second fixation {self.index[i]:g} of participant {key[1]} on image "
+                        f"{key[0]}; expected one per index, with a column trial where an image is shown twice."
+                    )
+                seen.add((key, self.index[i]))
+            if key not in firsts or (self.index is not None and self.index[i] < self.index[firsts[key]]):
+                firsts[key] = i
+        mask = np.zeros(len(self), dtype=bool)
+        mask[list(firsts.values())] = True
+        return mask
 
 
-def read_fixations(path: Path, columns: Mapping[str, str] | None = None) -> dict[str, Fixations]:
+def read_fixations(path: Path, columns: Mapping[str, str] | None = None) -> Fixations:
     """Read a fixation table, one fixation per row.
 
     Args:
-        path: CSV, TSV or Parquet with the columns image, participant, x, y and duration_ms; others are ignored.
+        path: CSV, TSV or Parquet with the columns image, participant, x, y and duration_ms; trial and index are read
+            where they are; others are ignored.
         columns: how the file names those columns, where it names them otherwise: `{"x": "CURRENT_FIX_X"}`.
-
-    Returns:
-        the fixations of each image, in the order of the file.
 
     Raises:
         DataError: names the first bad row (empty image or participant, no finite number, negative duration), and says
             how many more there are.
     """
-    names = _column_names(columns or {})
+    columns = columns or {}
+    names = _column_names(columns)
     table = read_table(path)
-    table.require(names.values(), "; say which is which by --columns, for example --columns x=CURRENT_FIX_X")
+    required = [names[name] for name in (*COLUMNS, *OPTIONAL) if name in COLUMNS or name in columns]
+    table.require(required, "; say which is which by --columns, for example --columns x=CURRENT_FIX_X")
 
     bad: list[str] = []
-    numbers = {name: np.empty(len(table)) for name in ("x", "y", "duration_ms")}
+    trial, index = (table.columns.get(names[name]) for name in OPTIONAL)
+    measures = ("x", "y", "duration_ms") if index is None else ("x", "y", "duration_ms", "index")
+    numbers = {name: np.empty(len(table)) for name in measures}
     for i in range(len(table)):
         problem = _read_row(table, i, names, numbers)
         if problem:
             bad.append(f"{table.at(i)}: {problem}")
     if bad:
         raise DataError(bad[0] + (f" ({len(bad) - 1} more bad rows follow)" if len(bad) > 1 else "") + ".")
-
-    participants = np.array(table.columns[names["participant"]])
-    rows: dict[str, list[int]] = {}
-    for i, image in enumerate(table.columns[names["image"]]):
-        rows.setdefault(image, []).append(i)
-    return {
-        image: Fixations(participants[at], numbers["x"][at], numbers["y"][at], numbers["duration_ms"][at])
-        for image, at in rows.items()
-    }
+    return Fixations(
+        table,
+        np.arange(len(table)),
+        np.array(table.columns[names["image"]]),
+        np.array(table.columns[names["participant"]]),
+        None if trial is None else np.array(trial),
+        numbers.get("index"),
+        numbers["x"],
+        numbers["y"],
+        numbers["duration_ms"],
+    )
 
 
 def _column_names(columns: Mapping[str, str]) -> dict[str, str]:
-    unknown = [name for name in columns if name not in COLUMNS]
+    known = (*COLUMNS, *OPTIONAL)
+    unknown = [name for name in columns if name not in known]
     if unknown:
-        raise DataError(f"--columns names an unknown column '{unknown[0]}'; expected {', '.join(COLUMNS)}.")
-    return {name: columns.get(name, name) for name in COLUMNS}
+        raise DataError(f"--columns names an unknown column '{unknown[0]}'; expected {', '.join(known)}.")
+    return {name: columns.get(name, name) for name in known}
 
 
 def _read_row(table: Table, i: int, names: Mapping[str, str], numbers: Mapping[str, np.ndarray]) -> str | None:

@@ -64,6 +64,11 @@ def rescale(position: np.ndarray, size: float, new_size: float) -> np.ndarray:
     return (np.asarray(position, dtype=np.float64) + 0.5) * (new_size / size) - 0.5
 
 
+def beyond(position: np.ndarray, size: int) -> np.ndarray:
+    """How far positions along a side of `size` pixels lie beyond its borders, in pixels; 0 on the image."""
+    return np.maximum(np.maximum(-0.5 - position, position - (size - 0.5)), 0.0)
+
+
 def map_size(image: Size, longest_side: int | None) -> Size:
     """The size of the map of an image: the image's own, or with the given longer side and the same aspect ratio."""
     if longest_side is None:

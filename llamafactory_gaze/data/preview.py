@@ -10,23 +10,31 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from llamafactory_gaze.data.map_options import MapsOf
 from llamafactory_gaze.saliency.maps import overlay, read_saliency_map
 
 
 Sample = tuple[Mapping[str, Any], str]  # a row of the data set and the word for its split
 
+_WHOSE: dict[MapsOf, str] = {
+    "image": "map of the image",
+    "participant": "own map",
+    "leave-one-out": "map of all others",
+    "trial": "own map of the trial",
+}
 _COLUMNS = 3
 # In pixels: of a cell, the height of its picture, the height of its text, around all.
 _WIDTH, _PICTURE, _TEXT, _MARGIN = 420, 315, 120, 12
 
 
-def contact_sheet(rows: Mapping[str, Sequence[Mapping[str, Any]]], media_dir: Path, per_image: int) -> Image.Image:
+def contact_sheet(rows: Mapping[str, Sequence[Mapping[str, Any]]], media_dir: Path, of: MapsOf) -> Image.Image:
     """Draw up to four training and two test samples, from as many categories as there are.
 
     Args:
         rows: split -> rows as `build` makes them; their paths are resolved against `media_dir`.
-        per_image: how many participants to show of one image, side by side.
+        of: what a map is of; where each participant has one, two of them are shown of one image, side by side.
     """
+    per_image = 1 if of == "image" else 2
     training = _choose([(row, "training") for row in rows["stage2"]], 4, per_image)
     chosen = training + _choose([(row, "test") for row in rows["test"]], 2, per_image)
     lines = -(-len(chosen) // _COLUMNS)
@@ -35,7 +43,7 @@ def contact_sheet(rows: Mapping[str, Sequence[Mapping[str, Any]]], media_dir: Pa
     for i, (row, split) in enumerate(chosen):
         line, column = divmod(i, _COLUMNS)
         corner = (_MARGIN + column * (_WIDTH + _MARGIN), _MARGIN + line * (_PICTURE + _TEXT + _MARGIN))
-        sheet.paste(_cell(row, split, media_dir), corner)
+        sheet.paste(_cell(row, f"{split}, {_WHOSE[of]}", media_dir), corner)
     return sheet
 
 
@@ -49,15 +57,14 @@ def _choose(samples: Sequence[Sample], number: int, per_image: int) -> list[Samp
     return list(chain.from_iterable(groups))[:number]
 
 
-def _cell(row: Mapping[str, Any], split: str, media_dir: Path) -> Image.Image:
+def _cell(row: Mapping[str, Any], remark: str, media_dir: Path) -> Image.Image:
     with Image.open(media_dir / row["images"][0]) as image:
         picture = overlay(image, read_saliency_map(media_dir / row["saliencies"][0]))
     picture.thumbnail((_WIDTH, _PICTURE), Image.Resampling.BICUBIC)
     cell = Image.new("RGB", (_WIDTH, _PICTURE + _TEXT), "white")
     cell.paste(picture, ((_WIDTH - picture.width) // 2, (_PICTURE - picture.height) // 2))
     draw = ImageDraw.Draw(cell)
-    whose = "own map" if row["saliencies"][0].endswith(f"/{row['id']}.png") else "map of all participants"
-    title = ", ".join(filter(None, (f"image {row['image_id']}", row.get("category"), split, whose)))
+    title = ", ".join(filter(None, (f"image {row['image_id']}", row.get("category"), remark)))
     draw.text((0, _PICTURE + 6), title, "black", ImageFont.load_default(14))
     said = textwrap.fill(
         f"{row['participant']}: {row['conversations'][1]['value']}", width=62, max_lines=5, placeholder=" ..."

@@ -1,6 +1,7 @@
 """A small made-up recording: five photographs in two categories, two participants who look at opposite corners."""
 
 import os
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from llamafactory_gaze.data.build import DatasetOptions
+from llamafactory_gaze.data.map_options import MapOptions
 
 
 IMAGE_SIZES = {"a1.png": (80, 60), "a2.png": (80, 60), "a3.jpg": (50, 70), "b1.png": (64, 64), "b2.png": (90, 30)}
@@ -34,6 +36,7 @@ class Recording:
                 self.descriptions.append(f'{name},{participant},{category},"{participant} sees {name}, plainly."')
 
     def options(self, **changes) -> DatasetOptions:
+        """`changes` may also be of the maps: `weight="count"`."""
         (self.folder / "fixations.csv").write_text("\n".join(self.fixations) + "\n", encoding="utf-8")
         (self.folder / "descriptions.csv").write_text("\n".join(self.descriptions) + "\n", encoding="utf-8")
         settings = {
@@ -42,10 +45,12 @@ class Recording:
             "descriptions": self.folder / "descriptions.csv",
             "name": "small",
             "dataset_dir": self.folder / "registry",
-            "sigma_px": 4.0,
             "test_fraction": 0.4,
         }
-        return DatasetOptions(**(settings | changes))
+        making = {"sigma_px": 4.0}
+        for name in {field.name for field in fields(MapOptions)} & set(changes):
+            making[name] = changes.pop(name)
+        return DatasetOptions(**({"making": MapOptions(**making)} | settings | changes))
 
 
 @pytest.fixture

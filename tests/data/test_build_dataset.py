@@ -113,17 +113,25 @@ def test_exclusions_are_listed_and_fixations_add_up(recording):
     options = recording.options(maps="participant")
     built = build_dataset(options)
     assert [(row.where.rpartition(" ")[2], row.image, row.participant, row.reason) for row in built.excluded] == [
-        ("2", "a1.png", "p1", "all of the participant's fixations (1) lie outside the image"),
-        ("9", "b1.png", "p2", "the participant's fixations on this image last 0 ms"),
+        ("2", "a1.png", "p1", "no fixation of the participant is left on this image: 1 outside the image"),
+        ("9", "b1.png", "p2", "no fixation of the participant is left on this image: 2 of 0 ms"),
         ("10", "b2.png", "p1", "nobody has fixations on this image"),
         ("11", "b2.png", "p2", "nobody has fixations on this image"),
     ]
-    counts = built.fixations
     # 20 are made up, 6 of them were taken away and 4 added; off the image: (500, 5) and (-4, 1)
-    assert (counts.read, counts.without_description, counts.off_image) == (18, 1, 2)
-    assert (counts.used, counts.unused) == (12, 3)
+    assert built.fixations == {
+        "read": 18,
+        "without_description": 1,
+        "first_dropped": 0,
+        "too_short": 0,
+        "off_image": 2,
+        "no_duration": 2,
+        "in_no_map": 1,
+        "used": 12,
+    }
     assert not (options.dataset_dir / "small" / "images" / "b2.png").exists()
     card = (options.dataset_dir / "small" / "README.md").read_text()
+    assert "| in no map that a usable description needs | 1 |" in card
     for row in built.excluded:
         assert f"| {row.where} | {row.image} | {row.participant} | {row.reason} |" in card
 
@@ -227,7 +235,7 @@ def test_what_others_made_is_replaced_only_on_request(recording):
         build_dataset(options)
 
 
-@pytest.mark.parametrize("fails", ["encode_map", "contact_sheet", "registry.register"])
+@pytest.mark.parametrize("fails", ["dataset_maps.file_of", "build.contact_sheet", "build.registry.register"])
 @pytest.mark.parametrize("existing", [True, False])
 def test_an_interruption_leaves_what_was_there(recording, monkeypatch, fails, existing):
     options = recording.options()
@@ -239,7 +247,7 @@ def test_an_interruption_leaves_what_was_there(recording, monkeypatch, fails, ex
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"llamafactory_gaze.data.build.{fails}", interrupted)
+    monkeypatch.setattr(f"llamafactory_gaze.data.{fails}", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build_dataset(recording.options(seed=7, test_fraction=0.6))
     assert snapshot(options.dataset_dir) == before

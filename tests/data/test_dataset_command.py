@@ -54,8 +54,12 @@ def test_a_wrong_input_ends_in_one_sentence(recording):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ([], "The Gaussian's width is missing; give --sigma-px, or --pixels-per-degree"),
-        (["--sigma-px", "4", "--pixels-per-degree", "24"], "both set the Gaussian's width"),
+        ([], "The Gaussian's width is missing; give --sigma-px"),
+        (["--sigma-px", "4", "--sigma-deg", "1"], "both set the Gaussian's width"),
+        (["--sigma-deg", "1"], "--sigma-deg needs --screen"),
+        (["--screen", "paper", "--placement", "center", "--sigma-deg", "0.01"], "expected at least 1"),
+        (["--screen", "paper"], "The image a1.png has 80x60 pixels and the screen 1920x1080; say by --placement"),
+        (["--sigma-px", "4", "--maps", "trial"], "lacks the column trial"),
         (["--sigma-px", "4", "--columns", "x"], "--columns x is not understood"),
         (["--sigma-px", "4", "--columns", "x=A", "--columns", "x=B"], "--columns x=B is not understood"),
     ],
@@ -66,10 +70,10 @@ def test_wrong_options_are_explained(recording, more, message):
     assert message in result.stderr
 
 
-def test_columns_and_degrees(recording):
+def test_columns(recording):
     recording.fixations[0] = "picture,participant,index,x,FIX_Y,duration_ms"
     options = recording.options()
-    more = ["--columns", "image=picture", "--columns", "y=FIX_Y", "--pixels-per-degree", "8", "--sigma-degrees", "0.5"]
+    more = ["--columns", "image=picture", "--columns", "y=FIX_Y", "--sigma-px", "4"]
     result = CliRunner().invoke(app, arguments(options, *more))
     assert result.exit_code == 0, result.output
     card = (options.dataset_dir / "small" / "README.md").read_text()

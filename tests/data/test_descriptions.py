@@ -59,6 +59,15 @@ def test_two_samples_with_one_name_are_refused(tmp_path):
         read_descriptions(write(tmp_path, f"{HEADER}1_a.jpg,b,Object,A cup.\n1.jpg,a_b,Object,A cup.\n"))
 
 
+def test_trials_tell_descriptions_of_one_image_apart(tmp_path):
+    header = "image,participant,description,trial\n"
+    two = read_descriptions(write(tmp_path, f"{header}1.jpg,p1,A cup.,1\n1.jpg,p1,A mug.,2\n"))
+    assert [(one.id, one.trial, one.extra) for one in two] == [("1_p1_1", "1", {}), ("1_p1_2", "2", {})]
+    for trial, message in (("1", "but so does"), ("", "the column trial is empty"), ("a/b", "the trial is 'a/b'")):
+        with pytest.raises(DataError, match=f"line 3.*{message}"):
+            read_descriptions(write(tmp_path, f"{header}1.jpg,p1,A cup.,1\n1.jpg,p1,A mug.,{trial}\n"))
+
+
 @pytest.mark.parametrize("column", ["id", "image_id", "conversations", "images", "saliencies"])
 def test_reserved_columns_are_refused(tmp_path, column):
     with pytest.raises(DataError, match=f"has a column '{column}'"):

@@ -16,13 +16,36 @@ def write(tmp_path, text, name="f.csv"):
     return path
 
 
-def test_values_by_image_in_the_order_of_the_file(tmp_path):
+def test_values_in_the_order_of_the_file(tmp_path):
     rows = "i.jpg,p1,1.5,2,100\nj.jpg,p1,5,6,7\ni.jpg,p2,-3,4e1,0\n"
     fixations = read_fixations(write(tmp_path, HEADER + rows))
-    assert list(fixations) == ["i.jpg", "j.jpg"]
-    on_i = fixations["i.jpg"]
+    assert fixations.trial is None and fixations.index is None
+    on_i = fixations.where(fixations.image == "i.jpg")
     assert on_i.participant.tolist() == ["p1", "p2"]
     np.testing.assert_array_equal([on_i.x, on_i.y, on_i.duration_ms], [[1.5, -3], [2, 40], [100, 0]])
+    assert [on_i.at(i).rpartition(" ")[2] for i in range(2)] == ["2", "4"]
+
+
+def test_trial_and_index_are_read_where_they_are_and_required_where_they_are_named(tmp_path):
+    path = write(tmp_path, "image,participant,x,y,duration_ms,index,block\ni.jpg,p1,1,2,3,7,b\n")
+    fixations = read_fixations(path, {"trial": "block"})
+    assert fixations.trial.tolist() == ["b"] and fixations.index.tolist() == [7]
+    with pytest.raises(DataError, match="lacks the column t;"):
+        read_fixations(path, {"trial": "t"})
+
+
+def test_the_first_fixation_is_told_by_index_or_else_by_row(tmp_path):
+    rows = (
+        "i.jpg,p1,1,2,3,5,a",
+        "i.jpg,p1,1,2,3,2,a",
+        "i.jpg,p2,1,2,3,0,a",
+        "i.jpg,p1,1,2,3,4,b",
+        "j.jpg,p1,1,2,3,9,a",
+    )
+    indexed = write(tmp_path, "\n".join(("image,participant,x,y,duration_ms,index,trial", *rows)))
+    assert read_fixations(indexed).first().tolist() == [False, True, True, True, True]
+    in_order = write(tmp_path, HEADER + "".join(row[: -len(",5,a")] + "\n" for row in rows))
+    assert read_fixations(in_order).first().tolist() == [True, False, True, False, True]
 
 
 def test_names_of_a_fixation_report(tmp_path):
@@ -34,7 +57,7 @@ def test_names_of_a_fixation_report(tmp_path):
         "y": "CURRENT_FIX_Y",
         "duration_ms": "CURRENT_FIX_DURATION",
     }
-    fixations = read_fixations(write(tmp_path, text, "f.tsv"), names)["i.jpg"]
+    fixations = read_fixations(write(tmp_path, text, "f.tsv"), names)
     assert (fixations.x[0], fixations.y[0], fixations.duration_ms[0]) == (1, 2, 3)
     with pytest.raises(DataError, match=r"lacks the columns x, y, duration_ms; .*CURRENT_FIX_X.*--columns"):
         read_fixations(tmp_path / "f.tsv", {"image": "IMAGE", "participant": "RECORDING"})
@@ -61,11 +84,3 @@ def test_a_bad_row_is_named(tmp_path, row, message):
         read_fixations(write(tmp_path, HEADER + good + row + "\n"))
     with pytest.raises(DataError, match=rf"f\.csv, {message} \(2 more bad rows follow\)\.$"):
         read_fixations(write(tmp_path, HEADER + good + (row + "\n") * 3 + good))
-
-
-def test_the_border_pixels_belong_to_the_image(tmp_path):
-    points = [(-0.5, 0), (-0.6, 0), (79.5, 59.5), (79.6, 0), (0, 59.6), (0, -0.5), (0, -0.6)]
-    rows = "".join(f"i.jpg,p1,{x},{y},1\n" for x, y in points)
-    fixations = read_fixations(write(tmp_path, HEADER + rows))["i.jpg"]
-    assert fixations.on_image((80, 60)).tolist() == [True, False, True, False, False, True, False]
-    assert len(fixations.where(fixations.on_image((80, 60)))) == 3

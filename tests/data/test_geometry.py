@@ -1,10 +1,30 @@
-"""Screen, image and map coordinates, and degrees of visual angle; random cases come from a fixed seed."""
+"""Screen, image and map coordinates, and degrees of visual angle."""
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from llamafactory_gaze.data.geometry import PAPER_SCREEN, Placement, Screen, map_size, parse_screen, place
+from llamafactory_gaze.data.geometry import (
+    PAPER_SCREEN,
+    Placement,
+    Screen,
+    beyond,
+    map_size,
+    parse_screen,
+    place,
+    rescale,
+)
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.saliency import check_aspect_ratio
+
+
+properties = settings(deadline=None, derandomize=True, max_examples=200)
+
+sides = st.integers(1, 4000)
+sizes = st.tuples(sides, sides)
+positions = st.floats(-5000, 5000, allow_subnormal=False)
+placements = st.builds(Placement, positions, positions, st.floats(0.5, 4000), st.floats(0.5, 4000))
 
 
 def test_pixels_per_degree_of_the_paper_and_of_a_screen_at_57_cm():
@@ -13,21 +33,74 @@ def test_pixels_per_degree_of_the_paper_and_of_a_screen_at_57_cm():
     assert Screen((1000, 800), 50.0, 57.29).pixels_per_degree == pytest.approx(20, abs=1e-2)
 
 
-def test_screen_to_image_and_back_is_the_identity_and_keeps_order_and_corners():
-    rng = np.random.default_rng(1)
-    for _ in range(300):
-        image = tuple(rng.integers(1, 3000, 2).tolist())
-        placement = Placement(*rng.uniform(0, 500, 2), *rng.uniform(1, 2000, 2))
-        x, y = np.sort(rng.uniform(-500, 3000, (2, 20)), axis=1)
-        there = placement.to_image(x, y, image)
-        np.testing.assert_allclose(placement.to_screen(*there, image), (x, y), atol=1e-6)
-        assert (np.diff(there[0]) > 0).all() and (np.diff(there[1]) > 0).all()
-        corners = (
-            (placement.x - 0.5 + np.array([0, placement.width])),
-            (placement.y - 0.5 + np.array([0, placement.height])),
-        )
-        expected = [[-0.5, image[0] - 0.5], [-0.5, image[1] - 0.5]]
-        np.testing.assert_allclose(placement.to_image(*corners, image), expected, atol=1e-6)
+@properties
+@given(placements, sizes, positions, positions)
+def test_screen_to_image_and_back_is_the_identity(placement, image, x, y):
+    there = placement.to_image(np.array([x]), np.array([y]), image)
+    np.testing.assert_allclose(placement.to_screen(*there, image), [[x], [y]], atol=1e-6)
+
+
+@properties
+@given(placements, sizes)
+def test_the_borders_and_the_middle_of_the_place_on_the_screen_are_those_of_the_image(placement, image):
+    along = np.array([0, 0.5, 1])
+    x, y = placement.x - 0.5 + along * placement.width, placement.y - 0.5 + along * placement.height
+    there = placement.to_image(x, y, image)
+    np.testing.assert_allclose(there, [along * image[0] - 0.5, along * image[1] - 0.5], atol=1e-6 * max(image))
+
+
+@properties
+@given(sides, sides, positions, positions)
+def test_image_to_map_keeps_borders_middle_and_proportions(side, of_map, one, other):
+    np.testing.assert_allclose(
+        rescale(np.array([-0.5, (side - 1) / 2, side - 0.5]), side, of_map),
+        [-0.5, (of_map - 1) / 2, of_map - 0.5],
+        atol=1e-9 * of_map,
+    )
+    a, b = rescale(np.array([one, other]), side, of_map)
+    assert a - b == pytest.approx((one - other) * of_map / side, abs=1e-6 * of_map)
+
+
+@properties
+@given(placements, sizes, sizes, positions)
+def test_by_way_of_the_image_or_directly_to_the_map_is_the_same(placement, image, of_map, x):
+    in_image, _ = placement.to_image(np.array([x]), np.array([0.0]), image)
+    directly, _ = placement.to_image(np.array([x]), np.array([0.0]), of_map)
+    np.testing.assert_allclose(rescale(in_image, image[0], of_map[0]), directly, rtol=1e-9, atol=1e-6)
+
+
+@properties
+@given(sides, positions)
+@example(80, -0.5)
+@example(80, 79.5)
+def test_beyond_is_the_way_to_the_nearest_point_of_the_image(side, position):
+    nearest = min(max(position, -0.5), side - 0.5)
+    assert beyond(np.array([position]), side)[0] == pytest.approx(abs(position - nearest), abs=1e-9)
+    assert (beyond(np.array([position]), side)[0] == 0) == (-0.5 <= position <= side - 0.5)
+
+
+@properties
+@given(sizes, sizes)
+def test_fill_and_center_are_centred_and_keep_the_shape(image, screen):
+    filled = place("fill", image, Screen(screen, 50.0, 60.0))
+    assert filled.width / filled.height == pytest.approx(image[0] / image[1])
+    assert filled.width == pytest.approx(screen[0]) or filled.height == pytest.approx(screen[1])
+    assert filled.x + filled.width / 2 == pytest.approx(screen[0] / 2)
+    assert filled.y + filled.height / 2 == pytest.approx(screen[1] / 2)
+    if image[0] > screen[0] or image[1] > screen[1]:
+        with pytest.raises(DataError, match="beyond the screen"):
+            place("center", image, Screen(screen, 50.0, 60.0))
+    else:
+        centred = place("center", image, Screen(screen, 50.0, 60.0))
+        assert centred == Placement((screen[0] - image[0]) / 2, (screen[1] - image[1]) / 2, *image)
+
+
+@properties
+@given(sizes, st.integers(1, 4000))
+def test_a_map_of_any_longer_side_is_taken_for_one_of_its_image(image, longest_side):
+    size = map_size(image, longest_side)
+    assert max(size) == longest_side
+    check_aspect_ratio(size, image)
 
 
 def test_center_and_fill():

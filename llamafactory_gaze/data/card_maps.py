@@ -1,0 +1,116 @@
+"""What the data card says about the maps: which, of whom, and how each was made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+from llamafactory_gaze.data.dataset_maps import MadeMaps, ReadyMaps
+from llamafactory_gaze.data.descriptions import Description
+from llamafactory_gaze.data.map_options import MapOptions, MapsOf
+from llamafactory_gaze.data.map_plan import REACH, View
+
+
+WHICH: dict[MapsOf, str] = {
+    "image": "one per image, of the fixations of all participants who saw it (the paper's)",
+    "participant": "one per image and participant, of that participant's own fixations",
+    "leave-one-out": "one per image and participant, of the fixations of all others who saw it",
+    "trial": "one per image, participant and trial, of that participant's own fixations in it",
+}
+_PLACEMENTS = {"center": "at its own size in the middle", "fill": "in the middle, as large as its shape allows"}
+
+
+def maps_section(maps: MadeMaps | ReadyMaps, samples: Sequence[Description]) -> str:
+    """The lines of the section, as Markdown."""
+    lines = _made(maps, samples) if isinstance(maps, MadeMaps) else _ready(maps, samples)
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _made(maps: MadeMaps, samples: Sequence[Description]) -> list[str]:
+    options, planned = maps.plan.options, maps.maps(samples)
+    persons = {
+        one.name: str(maps.plan.fixations.participant[one.rows[0]])
+        for one in planned
+        if maps.plan.participants(one) == 1
+    }
+    size = (
+        "the image" if options.longest_side is None else f"its image, scaled to a longer side of {options.longest_side}"
+    )
+    return [
+        f"Which: {WHICH[maps.of]}.",
+        f"Whose: {_whose(persons, len(planned))}",
+        f"Coordinates: {_coordinates(options)}.",
+        f"Gaussian around each fixation, with a standard deviation of "
+        f"{_width(options, [maps.plan.views[one.image] for one in planned])}; the sum is scaled so that its maximum "
+        "is 1.",
+        f"Weight: {'its duration' if options.weight == 'duration' else 'one'} for each fixation; "
+        + ("participants are pooled." if options.participants == "pooled" else "equal in sum for each participant."),
+        f"Left out: {', '.join(_left_out(options))}.",
+        f"16-bit greyscale PNG of the size of {size}.",
+    ]
+
+
+def _coordinates(options: MapOptions) -> str:
+    screen = options.screen
+    if screen is None:
+        return "the table has pixels of the image"
+    stood = _PLACEMENTS.get(options.placement or "center", f"at X,Y,WIDTH,HEIGHT = {options.placement}")
+    return (
+        f"the table has pixels of a screen of {screen.size[0]}x{screen.size[1]}, {screen.width_cm:.4g} cm wide and "
+        f"{screen.distance_cm:g} cm away: {screen.pixels_per_degree:.4g} pixels per degree of visual angle; the image "
+        f"stood {stood}"
+    )
+
+
+def _width(options: MapOptions, views: Iterable[View]) -> str:
+    widths = sorted({float(f"{sigma:.4g}") for view in views for sigma in view.sigma_of_image})
+    of_image = " to ".join(f"{width:g}" for width in dict.fromkeys((widths[0], widths[-1]))) + " pixels of the image"
+    if options.screen is None:
+        return of_image
+    if options.degrees is not None:
+        degrees = f"{options.degrees:g} degree{'s' * (options.degrees != 1)} of visual angle"
+        return (
+            f"{degrees}, {options.degrees * options.screen.pixels_per_degree:.4g} pixels of the screen and {of_image}"
+        )
+    return of_image
+
+
+def _left_out(options: MapOptions) -> list[str]:
+    left_out = []
+    if options.drop_first:
+        left_out.append("the first fixation of each participant (and trial) on an image")
+    if options.min_duration:
+        left_out.append(f"fixations shorter than {options.min_duration:g} ms")
+    beside = "" if options.off_image == "drop" else f" by more than {REACH:g} standard deviations of the Gaussian"
+    return [*left_out, f"fixations outside the image{beside}"]
+
+
+def _whose(persons: Mapping[str, str], number: int) -> str:
+    """`persons` holds the maps that are of one person alone, with that person."""
+    if not persons:
+        return "no map is of a single person."
+    personal = "; maps of single persons are personal data."
+    if len(persons) == number:
+        return f"every map is of a single person: {', '.join(sorted(set(persons.values())))}{personal}"
+    return "of a single person: " + ", ".join(f"`{map}` ({who})" for map, who in sorted(persons.items())) + personal
+
+
+def _ready(maps: ReadyMaps, samples: Sequence[Description]) -> list[str]:
+    lines = [
+        f"Which: {WHICH[maps.of] if maps.report else 'one per image'}.",
+        f"Where from: ready-made, copied unchanged from the folder `{maps.folder.name}`.",
+    ]
+    if maps.looked is not None:
+        lines.append("For: descriptions of participants who have fixations on the image; these made no map.")
+    if maps.report is None:
+        return [*lines, "Whose, and how they were made, the folder does not say: it has no `maps.json`."]
+    made = maps.report
+    who = {"image": "its only participant", "leave-one-out": "the only one but {}"}.get(maps.of, "{}")
+    persons = {one["map"]: who.format(one.get("participant")) for one in made["maps"] if one["participants"] == 1}
+    names = {maps.name(sample) for sample in samples}
+    return [
+        *lines,
+        f"Whose: {_whose({name: who for name, who in persons.items() if name in names}, len(names))}",
+        f"Its `maps.json` says: made by `{made['made_by']}` of `{made['fixations']['file']}` (sha256 "
+        f"{made['fixations']['sha256']}), with `{json.dumps(made['settings'])}`.",
+    ]

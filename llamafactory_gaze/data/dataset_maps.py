@@ -1,0 +1,219 @@
+"""The maps of a data set, made of its fixations or taken from a folder: which description gets which, or why none."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from llamafactory_gaze.data.descriptions import Description
+from llamafactory_gaze.data.fixations import Fixations, read_fixations
+from llamafactory_gaze.data.geometry import Size
+from llamafactory_gaze.data.heatmap_files import read_report
+from llamafactory_gaze.data.map_files import Track, file_of, write_maps
+from llamafactory_gaze.data.map_options import MapOptions, MapsOf
+from llamafactory_gaze.data.map_plan import PlannedMap, check_names, map_stem, plan_maps
+from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.saliency.maps import SaliencyMapError, check_aspect_ratio, read_saliency_map
+
+
+if TYPE_CHECKING:
+    from llamafactory_gaze.data.build import DatasetOptions
+
+
+_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm")
+_NOT_THERE = "the participant has no fixations on this image"
+
+
+class DatasetMaps(Protocol):
+    """What the builder asks of maps."""
+
+    of: MapsOf
+
+    def lacks(self, description: Description) -> str | None:
+        """Why there is no map for a description; None where there is one.
+
+        Raises:
+            DataError: which map is meant is not clear.
+        """
+
+    def name(self, description: Description) -> str:
+        """The path of its map below the folder of maps, where it lacks none."""
+
+    def write(self, folder: Path, samples: Sequence[Description], jobs: int, track: Track) -> None:
+        """Write the maps of all samples, each once.
+
+        Raises:
+            DataError: two maps of one name, or a ready-made map that cannot be used.
+        """
+
+
+def check_map_options(options: DatasetOptions) -> None:
+    """Raise `DataError` where the options say too little about the maps, or something that would not be done."""
+    if options.maps_from is None:
+        if options.fixations is None:
+            raise DataError("Say where people looked: --fixations, of which maps are made, or --maps-from with maps.")
+        options.making.check()
+        return
+    if options.making.given():
+        raise DataError(
+            f"{options.making.given()[0]} says how a map is made of fixations, but --maps-from takes maps as they are; "
+            "give one of them."
+        )
+    if options.columns and options.fixations is None:
+        raise DataError("--columns names columns of the fixations; give --fixations as well.")
+
+
+def maps_of(options: DatasetOptions, sizes: Mapping[str, Size]) -> MadeMaps | ReadyMaps:
+    """The maps that `check_map_options` let pass; `sizes` are those of the described images.
+
+    Raises:
+        DataError: bad fixations, or a bad folder of maps.
+    """
+    fixations = None if options.fixations is None else read_fixations(options.fixations, options.columns)
+    if options.maps_from is not None:
+        looked = None
+        if fixations is not None:
+            looked = set(zip(fixations.image.tolist(), fixations.participant.tolist(), strict=True))
+        return ReadyMaps(options.maps_from, sizes, looked)
+    assert fixations is not None  # check_map_options
+    return MadeMaps(fixations, sizes, options.making)
+
+
+class MadeMaps:
+    """Maps of the fixations on the described images."""
+
+    def __init__(self, fixations: Fixations, sizes: Mapping[str, Size], options: MapOptions):
+        """`sizes` are those of the described images; fixations on others are left aside.
+
+        Raises:
+            DataError: as `plan_maps`.
+        """
+        on_described = np.isin(fixations.image, list(sizes))
+        self.of = options.maps
+        self.without_description = int((~on_described).sum())
+        self.plan = plan_maps(fixations.where(on_described), lambda image, _: sizes[image], options)
+        self._maps = {(one.image, one.participant, one.trial): one for one in self.plan.maps}
+
+    def lacks(self, description: Description) -> str | None:
+        image, participant = description.image, description.participant
+        by_participant = self.plan.rows.get(image)
+        if by_participant is None:
+            return "nobody has fixations on this image"
+        if participant not in by_participant:
+            return _NOT_THERE
+        own = by_participant[participant]
+        if self.of == "trial":
+            assert self.plan.fixations.trial is not None  # Plan.maps
+            own = own[self.plan.fixations.trial[own] == self._trial(description)]
+            if not len(own):
+                return f"{_NOT_THERE} in trial {description.trial}"
+        if (self.plan.cause[own] != 0).all():
+            return self.plan.why_none(own, "of the participant")
+        if not len(self._planned(description).rows):
+            return "nobody else has a fixation left on this image"
+        return None
+
+    def name(self, description: Description) -> str:
+        return self._planned(description).name
+
+    def write(self, folder: Path, samples: Sequence[Description], jobs: int, track: Track) -> None:
+        maps = self.maps(samples)
+        check_names(maps)
+        write_maps(folder, {one.name: partial(file_of, self.plan, one) for one in maps}, jobs, track)
+
+    def maps(self, samples: Iterable[Description]) -> list[PlannedMap]:
+        """Those of the samples, each once."""
+        return list({one.name: one for one in map(self._planned, samples)}.values())
+
+    def counts(self, samples: Iterable[Description]) -> dict[str, int]:
+        """How many fixations are in a map of a sample, and why the others are in none; see `card.COUNTS`."""
+        counts = self.plan.counts(self.maps(samples))
+        read = counts.pop("read") + self.without_description
+        return {"read": read, "without_description": self.without_description, **counts}
+
+    def _planned(self, description: Description) -> PlannedMap:
+        participant = None if self.of == "image" else description.participant
+        trial = self._trial(description) if self.of == "trial" else None
+        return self._maps[description.image, participant, trial]
+
+    def _trial(self, description: Description) -> str:
+        """The trial that is described: what the row says, or else the participant's only one."""
+        if description.trial is not None:
+            return description.trial
+        assert self.plan.fixations.trial is not None  # Plan.maps
+        own = self.plan.rows[description.image][description.participant]
+        first, *more = np.unique(self.plan.fixations.trial[own]).tolist()
+        if more:
+            raise DataError(
+                f"{description.where}: participant {description.participant} saw image {description.image} in the "
+                f"trials {', '.join((first, *more))}; say by a column trial which of them is described."
+            )
+        return str(first)
+
+
+class ReadyMaps:
+    """Maps from a folder that `llamafactory-gaze heatmaps` wrote, or of a published data set: named as their images.
+
+    Any ending of an image file will do, so FIXATIONMAPS/Action/001.jpg is the map of the image Action/001.png.
+    """
+
+    def __init__(self, folder: Path, sizes: Mapping[str, Size], looked: Collection[tuple[str, str]] | None):
+        """`looked` holds (image, participant) of those who looked, where that is known.
+
+        Raises:
+            DataError: no such folder, or a `maps.json` that is none.
+        """
+        if not folder.is_dir():
+            raise DataError(f"--maps-from {folder} is no folder.")
+        self.folder = folder.resolve()  # for its name, where it is given as '.'
+        self.report = read_report(folder)
+        self.of: MapsOf = "image" if self.report is None else self.report["settings"]["maps"]
+        self.sha256: dict[str, str] = {}  # of the maps that were written, by name
+        self._sizes = sizes
+        self.looked = looked
+        self._files: dict[str, list[str]] = {}  # name without its ending -> with its endings
+        for path in sorted(folder.rglob("*")):
+            if path.suffix.lower() in _ENDINGS and path.is_file():
+                name = path.relative_to(folder)
+                self._files.setdefault(name.with_suffix("").as_posix(), []).append(name.as_posix())
+
+    def lacks(self, description: Description) -> str | None:
+        if self.looked is not None and (description.image, description.participant) not in self.looked:
+            return _NOT_THERE
+        stem = self._stem(description)
+        files = self._files.get(stem, [])
+        if len(files) > 1:
+            raise DataError(f"{self.folder} holds {' and '.join(files)}; expected one map of that name.")
+        return None if files else f"there is no map {stem} in {self.folder.name}"
+
+    def name(self, description: Description) -> str:
+        return self._files[self._stem(description)][0]
+
+    def write(self, folder: Path, samples: Sequence[Description], jobs: int, track: Track) -> None:
+        images = {self.name(sample): sample.image for sample in samples}
+        write_maps(folder, {name: partial(self._checked, name, image) for name, image in images.items()}, jobs, track)
+
+    def _stem(self, description: Description) -> str:
+        if self.of == "trial" and description.trial is None:
+            raise DataError(
+                f"{description.where} names no trial, but the maps of {self.folder} are of single trials; say by a "
+                "column trial which of them is described."
+            )
+        return map_stem(self.of, description.image, description.participant, description.trial)
+
+    def _checked(self, name: str, image: str) -> bytes:
+        """The bytes of a map, after a look at all its pixels."""
+        path = self.folder / name
+        content = path.read_bytes()
+        try:
+            height, width = read_saliency_map({"bytes": content, "path": path}).shape
+            check_aspect_ratio((width, height), self._sizes[image], str(path), f"the image {image}")
+        except SaliencyMapError as error:
+            raise DataError(str(error)) from error
+        self.sha256[name] = hashlib.sha256(content).hexdigest()
+        return content

@@ -1,0 +1,40 @@
+"""The photographs that a table names: their sizes, after the checks that are costly to make up for later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import ExifTags, Image
+
+from llamafactory_gaze.data.geometry import Size
+from llamafactory_gaze.data.tables import DataError
+
+
+def photograph_size(folder: Path, image: str, where: str, decode: bool) -> Size:
+    """(width, height) of an image.
+
+    Args:
+        where: file and line that name the image, for a message.
+        decode: also read all its pixels, as a training will: a truncated file does not show in its header.
+
+    Raises:
+        DataError: missing, unreadable, or stored turned.
+    """
+    path = folder / image
+    if not path.is_file():
+        raise DataError(f"{where}: the image {image} is not in {folder}.")
+    try:
+        with Image.open(path) as opened:
+            orientation = opened.getexif().get(ExifTags.Base.Orientation, 1)
+            if decode:
+                opened.load()
+            size = opened.size
+    except Exception as error:  # PIL's decoders raise nearly anything on a damaged file
+        raise DataError(f"{where}: the image {path} cannot be decoded ({type(error).__name__}: {error}).") from error
+    if orientation != 1:
+        # LLaMA-Factory takes the pixels as they are stored, an image viewer turns them: which did the participants see?
+        raise DataError(
+            f"{where}: the image {path} is stored turned (EXIF orientation {orientation}), so the place of its "
+            "fixations is ambiguous; save it the way that the participants saw it, without that tag."
+        )
+    return size
