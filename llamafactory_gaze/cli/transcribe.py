@@ -38,17 +38,17 @@ def transcribe(
     from rich.console import Console
     from rich.progress import track
 
-    from llamafactory_gaze.data import transcripts
+    from llamafactory_gaze.data import transcription
     from llamafactory_gaze.data.speech_recognition import Recogniser
     from llamafactory_gaze.data.tables import DataError
 
     console = Console(stderr=True)
     with errors_as_sentences(DataError):
-        rows = transcripts.transcribe(
+        rows = transcription.transcribe(
             recordings,
             audio,
             output,
             lambda: Recogniser(model, language),
             lambda items: track(items, "Transcribing", console=console),
         )
-    Console(highlight=False).print("\n".join(transcripts.summary(rows, output)), markup=False, soft_wrap=True)
+    Console(highlight=False).print("\n".join(transcription.summary(rows, output)), markup=False, soft_wrap=True)
