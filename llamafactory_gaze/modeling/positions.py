@@ -1,12 +1,12 @@
 """Where the tokens of a video stand in time, height and width: Qwen2.5-VL's M-RoPE.
 
-transformers 5.5 gives all frames of a video one position in time, and scrambles their rows (fixed upstream later:
-huggingface/transformers#45381, #48669); a model that sees a video so cannot tell earlier from later. And it lets the
-text go on behind the height and width of a video, but generated text behind its time too, so that a long video would be
-trained and generated with different positions. Here it is as in Qwen's own code:
+transformers 5.5 gives all frames of a video one position in time, scrambles their rows, and drops fractions of seconds
+(huggingface/transformers#45381 and #48669, fixed after 5.5); a model that sees a video so cannot tell earlier from
+later. And it lets the text behind a video go on at its height and width alone, so that text and frames share positions.
+Here it is as in transformers 4.51, with which Qwen2.5-VL came into use:
 
     a token of temporal patch k, row i, column j     start + (floor(k * seconds * tokens_per_second), i, j)
-    the text behind                                  goes on at the largest of these plus 1
+    what comes behind                                starts at the largest of these positions plus 1
 """
 
 from collections.abc import Iterable

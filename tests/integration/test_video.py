@@ -254,6 +254,22 @@ def test_one_list_mixes_gaze_and_plain_videos_images_and_text(tmp_path):
         assert len(load_data(tmp_path, dataset=",".join(order))[0]) == len(order)
 
 
+def test_images_and_videos_in_one_row(tmp_path):
+    frames, maps = save_dots(tmp_path, "frames", places(2)), save_dots(tmp_path, "maps", places(2))
+    save_image(tmp_path / "image.png", (112, 84), 1)
+    save_map(tmp_path / "map.png", (112, 84), 2)
+    register_videos(tmp_path, [video_row([frames], [maps])], "videos")
+    register(tmp_path, "images", [row(["image.png"], ["map.png"])])
+    entry = {**video_row([frames], [maps]), "images": ["image.png"], "saliencies": ["map.png"]}
+    entry["conversations"][0]["value"] = "<image><video>What happens?"
+    columns = {**COLUMNS, "images": "images", "saliencies": "saliencies"}
+    register(tmp_path, "gaze", [entry], columns=columns)
+    _, batch = load_data(tmp_path)
+    assert torch.equal(batch["pixel_values"], load_data(tmp_path, dataset="images")[1]["pixel_values"])
+    videos = load_data(tmp_path, dataset="videos")[1]
+    assert torch.equal(batch["pixel_values_videos"], videos["pixel_values_videos"])
+
+
 # Exchanged maps
 
 
