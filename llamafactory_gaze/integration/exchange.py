@@ -1,4 +1,7 @@
-"""`gaze_ablation: shuffle` and `observer`: every map goes to another row of the data set, and each is used once."""
+"""`gaze_ablation: shuffle` and `observer`: every map goes to another row of the data set, and each is used once.
+
+The maps of a video stay together: the whole list goes to another video, whose duration they then split.
+"""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -11,8 +14,16 @@ import numpy as np
 Slot = tuple[int, int]  # row, place in its list of maps
 
 
-def exchange_maps(dataset: Any, images_column: str, maps_column: str, ablation: str, seed: int) -> Any:
-    """Exchanges maps between images (`shuffle`), or between the observers of one image (`observer`).
+def exchange_maps(
+    dataset: Any, images_column: str, maps_column: str, ablation: str, seed: int, what: str = "image"
+) -> Any:
+    """Exchanges maps between images or videos (`shuffle`), or between the observers of one of them (`observer`).
+
+    Args:
+        dataset: the rows.
+        images_column, maps_column: the columns of images or videos, and of their maps.
+        ablation, seed: of the recipe.
+        what: the word for one of them in messages.
 
     Raises:
         ValueError: no exchange exists that leaves nobody with their own.
@@ -29,8 +40,8 @@ def exchange_maps(dataset: Any, images_column: str, maps_column: str, ablation: 
         source = _derangement(slots, image_of, rng)
         if source is None:
             raise ValueError(
-                f"`gaze_ablation: shuffle` cannot give every image the map of another one: of {len(slots)} maps, "
-                f"{max(Counter(image_of.values()).values())} belong to one image. Add images, or write "
+                f"`gaze_ablation: shuffle` cannot give every {what} the map of another one: of {len(slots)} maps, "
+                f"{max(Counter(image_of.values()).values())} belong to one {what}. Add {what}s, or write "
                 "`gaze_ablation: uniform`."
             )
     else:
@@ -39,10 +50,11 @@ def exchange_maps(dataset: Any, images_column: str, maps_column: str, ablation: 
             of_image = [slot for slot in slots if image_of[slot] == image]
             exchanged = _derangement(of_image, map_of, rng)
             if exchanged is None:
+                count = len({map_of[slot] for slot in of_image})
                 raise ValueError(
-                    f"`gaze_ablation: observer` cannot give every row another observer's map of its image: {image:.80} "
-                    f"has {len(of_image)} rows with {len({map_of[slot] for slot in of_image})} different maps. Use "
-                    "maps of single observers, or write `gaze_ablation: shuffle`."
+                    f"`gaze_ablation: observer` cannot give every row another observer's map of its {what}: "
+                    f"{image:.80} has {len(of_image)} rows with {count} different maps. "
+                    "Use maps of single observers, or write `gaze_ablation: shuffle`."
                 )
             source |= exchanged
     exchanged_maps: list[Any] = [list(entries) if entries is not None else None for entries in maps]
@@ -64,12 +76,14 @@ def _derangement(slots: list[Slot], group: dict[Slot, str], rng: np.random.Gener
 
 
 def _identity(entry: Any) -> str:
-    """What tells one image or map from another: a digest of its content if it is embedded, else its path.
+    """What tells one image, video or map from another: a digest of its content if it is embedded, else its path.
 
     (Beside embedded bytes `datasets` keeps the bare name of the file, which files of several folders may share.)
     """
     if isinstance(entry, Mapping):
         entry = entry.get("bytes") or entry.get("path") or ""
+    if isinstance(entry, list):  # the frames of a video, or its maps
+        return ", ".join(map(_identity, entry))
     if isinstance(entry, str):
         return entry
     return sha256(entry if isinstance(entry, bytes) else entry.tobytes()).hexdigest()

@@ -1,50 +1,60 @@
-"""Lets data sets with files and data sets with embedded images stand in one `dataset:` list.
+"""Lets data sets that hold their images or videos in different ways stand in one `dataset:` list.
 
-Arrow joins columns of equal type only: a list of paths, a list of `{"bytes", "path"}` and a list of the `datasets`
-library's own Image type are three types. Where they meet, all become `{"bytes", "path"}`, which LLaMA-Factory reads.
+Arrow joins columns of equal type only. A list of paths, a list of `{"bytes", "path"}` and a list of the `datasets`
+library's own Image type are three types; where they meet, all images become `{"bytes", "path"}`, which LLaMA-Factory
+reads. Videos as files and videos as lists of frames are two types; where they meet, all become what gaze data have
+(`references.py`).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from datasets import Image, List, Value
 from PIL.Image import Image as PILImage
 
-from llamafactory_gaze.integration.references import as_file
+from llamafactory_gaze.integration.references import as_file, attach_to_video, check_video
 
 
-IMAGES = "_images"
-ENCODED = List({"bytes": Value("binary"), "path": Value("string")})
+def harmonise(datasets: list[Any]) -> list[Any]:
+    """Aligned data sets -> the same, with one type of `_images` and one of `_videos` among them."""
+    datasets = _harmonise(datasets, "_images", {"bytes": Value("binary"), "path": Value("string")}, _encode_image)
+    return _harmonise(datasets, "_videos", Value("string"), _encode_video)
 
 
-def harmonise_images(datasets: list[Any]) -> list[Any]:
-    """Aligned data sets -> the same, with one type of `_images` among them; unchanged if they have but one already."""
-    types = [None if dataset.features is None else dataset.features[IMAGES] for dataset in datasets]
+def _harmonise(datasets: list[Any], column: str, common: Any, encode: Callable[[Any], Any]) -> list[Any]:
+    """Gives `column` one type; it stays as it is where it has but one already."""
+    types = [None if dataset.features is None else dataset.features[column] for dataset in datasets]
     if None in types:  # a stream does not know its types, and joining streams does not ask for them
         return datasets
     filled = [kind for kind in types if kind != Value("null")]
     if all(kind == filled[0] for kind in filled):
         return datasets
+
+    def encode_row(row: dict[str, Any]) -> dict[str, Any]:
+        return {column: None if row[column] is None else [encode(entry) for entry in row[column]]}
+
+    def encoded(dataset: Any) -> Any:
+        if dataset.features[column] == List(Image()):
+            dataset = dataset.cast_column(column, List(Image(decode=False)))  # spares decoding every image
+        features = dataset.features.copy()
+        features[column] = List(common)
+        return dataset.map(encode_row, features=features, desc=f"Harmonising {column.lstrip('_')}")
+
     return [
-        dataset if kind == Value("null") else _encoded(dataset, kind)
-        for dataset, kind in zip(datasets, types, strict=True)
+        dataset if kind == Value("null") else encoded(dataset) for dataset, kind in zip(datasets, types, strict=True)
     ]
 
 
-def _encoded(dataset: Any, kind: Any) -> Any:
-    if kind == List(Image()):
-        dataset = dataset.cast_column(IMAGES, List(Image(decode=False)))  # spares decoding every image
-    features = dataset.features.copy()
-    features[IMAGES] = ENCODED
-    return dataset.map(_encode_row, features=features, desc="Harmonising images")
-
-
-def _encode_row(row: dict[str, Any]) -> dict[str, Any]:
-    return {IMAGES: None if row[IMAGES] is None else [_encode(image) for image in row[IMAGES]]}
-
-
-def _encode(image: Any) -> dict[str, Any]:
+def _encode_image(image: Any) -> dict[str, Any]:
     if isinstance(image, str):
         return {"bytes": None, "path": image}
     if isinstance(image, PILImage):
         return {"bytes": as_file(image), "path": None}
     return {"bytes": image["bytes"], "path": image["path"]}
+
+
+def _encode_video(video: Any) -> str:
+    if isinstance(video, str):  # a file, or already what gaze data have
+        return video
+    check_video(video)
+    return attach_to_video(video, None)

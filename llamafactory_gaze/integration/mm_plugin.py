@@ -3,6 +3,9 @@
 into the tower    the map stands behind the colours of its image, a fourth channel of `pixel_values`
 into the picture  the map is drawn into the image before anything else sees it
 into the prompt   the map's peaks stand behind the image, as a sentence
+
+The maps of a video go into the tower only: each frame that LLaMA-Factory samples has the map of its time (`video.py`)
+behind its colours, in `pixel_values_videos`.
 """
 
 from copy import deepcopy
@@ -15,7 +18,8 @@ from llamafactory.data.mm_plugin import Qwen2VLPlugin
 from llamafactory.extras.constants import IMAGE_PLACEHOLDER
 from PIL import Image
 
-from llamafactory_gaze.integration.references import detach
+from llamafactory_gaze.integration.references import detach, detach_from_video
+from llamafactory_gaze.integration.video import Grid, video_patches
 from llamafactory_gaze.modeling.configuration import IN_PICTURE, IN_PROMPT, IN_TOWER
 from llamafactory_gaze.saliency.controls import CONTROLS
 from llamafactory_gaze.saliency.maps import read_saliency_map
@@ -24,12 +28,15 @@ from llamafactory_gaze.saliency.pictures import PICTURES
 from llamafactory_gaze.saliency.points import gaze_sentence
 
 
+Maps = list[str | bytes] | None  # of a video
+
+
 class GazeQwen2VLPlugin(Qwen2VLPlugin):
-    """Qwen2.5-VL's plug-in for images that may have a saliency map.
+    """Qwen2.5-VL's plug-in for images that may have a saliency map, and videos that may have several.
 
     Where gaze goes into the tower, `pixel_values` is (patches, 4 * 2 * 14 * 14) with the map in [0, 1] in the last
     2 * 14 * 14 columns (-1 in all of them where an image has no map), or of the stock width,
-    (patches, 3 * 2 * 14 * 14), where no image has a map.
+    (patches, 3 * 2 * 14 * 14), where no image has a map. So is `pixel_values_videos`.
     """
 
     def process_messages(
@@ -44,6 +51,7 @@ class GazeQwen2VLPlugin(Qwen2VLPlugin):
     ) -> dict[str, Any] | None:
         if _fusion(processor) not in IN_PICTURE:  # the map says nothing of the number of tokens, and need not be read
             images = [detach(image)[0] for image in images]
+        videos = [video for video, _ in _with_their_maps(videos, processor)]
         return super()._get_mm_token_metadata(images, videos, audios, processor)
 
     def _get_mm_inputs(
@@ -59,15 +67,38 @@ class GazeQwen2VLPlugin(Qwen2VLPlugin):
                 image if saliency is None else draw(_opened(image), saliency)
                 for image, saliency in zip(images, maps, strict=True)
             ]
+        clips = _with_their_maps(videos, processor)
+        # The stock method repeats the last of an odd number of frames, in the very list that it is given.
+        videos = [[*video] if isinstance(video, list) else video for video, _ in clips]
         mm_inputs = super()._get_mm_inputs(images, videos, audios, processor)
         if fusion in IN_TOWER and any(saliency is not None for saliency in maps):
-            saliency_patches = [
+            patches = [
                 _saliency_patches(saliency, grid, processor.image_processor)
                 for saliency, grid in zip(maps, mm_inputs["image_grid_thw"].tolist(), strict=True)
             ]
-            channel = torch.from_numpy(np.concatenate(saliency_patches))
-            mm_inputs["pixel_values"] = torch.cat([mm_inputs["pixel_values"], channel], dim=1)
+            _add_channel(mm_inputs, "pixel_values", patches)
+        if any(saliencies is not None for _, saliencies in clips):
+            patches = [
+                self._video_patches(*clip, tuple(grid), processor)
+                for clip, grid in zip(clips, mm_inputs["video_grid_thw"].tolist(), strict=True)
+            ]
+            _add_channel(mm_inputs, "pixel_values_videos", patches)
         return mm_inputs
+
+    def _video_patches(self, video: Any, maps: Maps, grid_thw: Grid, processor: Any) -> np.ndarray:
+        """The maps of one video, cut like its frames -> (patches, 2 * 14 * 14) float32."""
+        cut = _cut(processor.video_processor)
+        if maps is None:
+            return no_map_patches(grid_thw, **cut)
+        sampling = {"video_fps": processor.video_fps, "video_maxlen": processor.video_maxlen}
+        return video_patches(
+            video,
+            maps,
+            grid_thw,
+            cut,
+            sample=lambda stream: self._get_video_sample_indices(stream, **sampling),
+            read=lambda saliency: _controlled(saliency, _ablation(processor)),
+        )
 
     def _with_sentences(
         self, messages: list[dict[str, str]], images: list[Any], processor: Any
@@ -101,6 +132,11 @@ def _read(saliency: str | bytes | None, ablation: str) -> np.ndarray | None:
     """The map as the ablation leaves it -> (H, W) in [0, 1], or None."""
     if saliency is None or ablation == "off":
         return None
+    return _controlled(saliency, ablation)
+
+
+def _controlled(saliency: str | bytes, ablation: str) -> np.ndarray:
+    """The map, or what `gaze_ablation: uniform` or `center` makes of it -> (H, W) in [0, 1]."""
     values = read_saliency_map(saliency)
     return CONTROLS[ablation](values) if ablation in CONTROLS else values
 
@@ -114,12 +150,35 @@ def _opened(image: Any) -> Image.Image:
     return Image.open(BytesIO(image) if isinstance(image, bytes) else image)
 
 
+def _with_their_maps(videos: list[Any], processor: Any) -> list[tuple[Any, Maps]]:
+    """Each video and its maps, None where it has none or the ablation takes them away.
+
+    Raises:
+        ValueError: there are maps, and `gaze_fusion` does not take those of videos.
+    """
+    clips = [detach_from_video(video) for video in videos]
+    if _ablation(processor) == "off":
+        return [(video, None) for video, _ in clips]
+    fusion = _fusion(processor)
+    if fusion not in IN_TOWER and any(saliencies is not None for _, saliencies in clips):
+        raise ValueError(
+            f"`gaze_fusion: {fusion}` takes the maps of images, not those of videos. Write one of "
+            f"{', '.join(IN_TOWER)}, or `gaze_ablation: off`."
+        )
+    return clips
+
+
+def _cut(processor: Any) -> dict[str, int]:
+    """How the processor of images or videos cuts them into patches, as arguments of `patchify`."""
+    return {name: getattr(processor, name) for name in ("patch_size", "merge_size", "temporal_patch_size")}
+
+
 def _saliency_patches(saliency: np.ndarray | None, grid_thw: list[int], image_processor: Any) -> np.ndarray:
     """The map of one image, cut like the image -> (patches, 2 * 14 * 14) float32."""
     t, h, w = grid_thw
-    cut = {
-        "patch_size": image_processor.patch_size,
-        "merge_size": image_processor.merge_size,
-        "temporal_patch_size": image_processor.temporal_patch_size,
-    }
+    cut = _cut(image_processor)
     return no_map_patches((t, h, w), **cut) if saliency is None else patchify(saliency, (t, h, w), **cut)
+
+
+def _add_channel(mm_inputs: dict[str, Any], name: str, patches: list[np.ndarray]) -> None:
+    mm_inputs[name] = torch.cat([mm_inputs[name], torch.from_numpy(np.concatenate(patches))], dim=1)

@@ -140,12 +140,13 @@ def _parse_args(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: A
 
 @touch("llamafactory.data.parser", "DatasetAttr.join")
 def _saliencies_column(module: ModuleType) -> None:
-    """dataset_info.json may name the column of maps; LLaMA-Factory reads a fixed list of columns."""
+    """dataset_info.json may name the columns of maps; LLaMA-Factory reads a fixed list of columns."""
 
     def join(wrapped: Callable[..., None], instance: Any, args: Any, kwargs: Any) -> None:
         wrapped(*args, **kwargs)
         (attr,) = args
         instance.saliencies = attr.get("columns", {}).get("saliencies")
+        instance.video_saliencies = attr.get("columns", {}).get("video_saliencies")
 
     wrap_function_wrapper(module, "DatasetAttr.join", join)
 
@@ -179,29 +180,32 @@ def _template(module: ModuleType) -> None:
 @touch("llamafactory.data.loader", "align_dataset", "merge_dataset")
 def _datasets(module: ModuleType) -> None:
     """Before a gaze data set is converted, its rows get numbers, and some ablations exchange its maps.
-    Before data sets are joined, their images get one type.
+    Before data sets are joined, their images get one type, and their videos.
     """
 
     def align_dataset(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         from llamafactory_gaze.integration.arguments import EXCHANGES
-        from llamafactory_gaze.integration.converter import FORMATTING, number_rows
+        from llamafactory_gaze.integration.converter import FORMATTING, MAPS_COLUMNS, maps_column, number_rows
         from llamafactory_gaze.integration.exchange import exchange_maps
 
         dataset, dataset_attr, data_args, training_args = args
         if dataset_attr.formatting == FORMATTING:
             gaze = getattr(data_args, "gaze", None)
             if gaze is not None and gaze.gaze_ablation in EXCHANGES:
-                columns = (dataset_attr.images, dataset_attr.saliencies or "saliencies")
-                dataset = exchange_maps(dataset, *columns, ablation=gaze.gaze_ablation, seed=training_args.seed)
+                for media in MAPS_COLUMNS:
+                    if (column := getattr(dataset_attr, media)) is not None:
+                        columns = (column, maps_column(dataset_attr, media))
+                        how = (gaze.gaze_ablation, training_args.seed)
+                        dataset = exchange_maps(dataset, *columns, *how, what=media.removesuffix("s"))
             dataset = number_rows(dataset)
         return wrapped(dataset, dataset_attr, data_args, training_args)
 
     def merge_dataset(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         datasets, data_args = args
         if getattr(data_args, "gaze", None) is not None:
-            from llamafactory_gaze.integration.mixing import harmonise_images
+            from llamafactory_gaze.integration.mixing import harmonise
 
-            datasets = harmonise_images(datasets)
+            datasets = harmonise(datasets)
         return wrapped(datasets, data_args, **kwargs)
 
     wrap_function_wrapper(module, "align_dataset", align_dataset)

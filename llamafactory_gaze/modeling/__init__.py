@@ -6,6 +6,7 @@ score_modulation.py          its rivals inside the tower
 input_channel.py
 fusions.py                   which of them a configuration asks for
 gaze.py                      what they share
+positions.py                 where the tokens of a video stand in time
 modeling_qwen2_5_vl_gaze.py  puts them into Qwen2.5-VL
 registration.py              tells transformers' Auto classes
 """

@@ -3,11 +3,13 @@
 Each class overrides one thing of its stock parent (transformers/models/qwen2_5_vl/modeling_qwen2_5_vl.py):
 
     Qwen2_5_VLGazeVisionTransformer         puts the calibrators in, and the saliency channel into window order
-    Qwen2_5_VLGazeModel                     builds that tower; finds image tokens without `mm_token_type_ids`
+    Qwen2_5_VLGazeModel                     builds that tower; finds image tokens without `mm_token_type_ids`, and puts
+                                            the frames of a video in order (`positions.py`)
     Qwen2_5_VLGazeForConditionalGeneration  the same for generation
 
 `pixel_values` is (patches, 4 * 2 * 14 * 14): the stock columns followed by the saliency map's (`saliency/patches.py`).
-The stock width, (patches, 3 * 2 * 14 * 14), means that no image has a map.
+The stock width, (patches, 3 * 2 * 14 * 14), means that no image has a map. `pixel_values_videos` is alike, with a map
+for each frame; two frames that follow each other are one temporal patch, which takes gaze in for itself.
 
 Order of patches. The processor emits them in merge-grouped order; the tower re-orders the groups of 2 x 2 patches by
 window before its first block. The saliency patches take the same way. Groups of an image of 12 x 12 patches, with
@@ -41,6 +43,7 @@ from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeConfig, Qwen2
 from llamafactory_gaze.modeling.fusions import FUSIONS, STOCK_TOWER
 from llamafactory_gaze.modeling.gaze import Gaze, PlainBlock, ZeroInitLinear
 from llamafactory_gaze.modeling.input_channel import split_saliency, with_saliency_channel
+from llamafactory_gaze.modeling.positions import IMAGE, VIDEO, positions_in_time
 
 
 class _ZeroInitMixin(Qwen2_5_VLPreTrainedModel):
@@ -115,7 +118,34 @@ class Qwen2_5_VLGazeModel(_ZeroInitMixin, Qwen2_5_VLModel):
 
     def token_types(self, input_ids: Tensor) -> Tensor:
         """(batch, length) token ids -> the same shape, 0 for text, 1 for an image's tokens, 2 for a video's."""
-        return (input_ids == self.config.image_token_id).int() + 2 * (input_ids == self.config.video_token_id).int()
+        is_image, is_video = input_ids == self.config.image_token_id, input_ids == self.config.video_token_id
+        return IMAGE * is_image.int() + VIDEO * is_video.int()
+
+    def get_rope_index(
+        self,
+        input_ids: Tensor,
+        mm_token_type_ids: Tensor,
+        image_grid_thw: Tensor | None = None,
+        video_grid_thw: Tensor | None = None,
+        second_per_grid_ts: Tensor | list[float] | None = None,
+        attention_mask: Tensor | None = None,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor]:
+        """As the stock method; where there are videos, with their frames in order (`positions.py`)."""
+        if video_grid_thw is None:
+            return super().get_rope_index(
+                input_ids, mm_token_type_ids, image_grid_thw, attention_mask=attention_mask, **kwargs
+            )
+        vision = self.config.vision_config
+        seconds = [1.0] * len(video_grid_thw) if second_per_grid_ts is None else second_per_grid_ts
+        return positions_in_time(
+            mm_token_type_ids,
+            attention_mask,
+            image_grids=[] if image_grid_thw is None else image_grid_thw.tolist(),
+            video_grids=video_grid_thw.tolist(),
+            steps=[float(each) * vision.tokens_per_second for each in seconds],
+            merge_size=vision.spatial_merge_size,
+        )
 
     def compute_3d_position_ids(
         self, input_ids: Tensor | None, *args: Any, mm_token_type_ids: Tensor | None = None, **kwargs: Any
@@ -144,6 +174,12 @@ class Qwen2_5_VLGazeForConditionalGeneration(_ZeroInitMixin, Qwen2_5_VLForCondit
         self.model = Qwen2_5_VLGazeModel(config)
         self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
         self.post_init()
+
+    def _expand_inputs_for_generation(self, *args: Any, **kwargs: Any) -> tuple[Tensor, dict[str, Any]]:
+        """As the stock method, which repeats tensors for beams; LLaMA-Factory's `second_per_grid_ts` is a list."""
+        if kwargs.get("second_per_grid_ts") is not None:
+            kwargs["second_per_grid_ts"] = torch.as_tensor(kwargs["second_per_grid_ts"])
+        return super()._expand_inputs_for_generation(*args, **kwargs)
 
     def _prepare_position_ids_for_generation(self, inputs_tensor: Tensor, model_kwargs: dict[str, Any]) -> Tensor:
         """The positions of the prompt, 3-D wherever there is an image; see `compute_3d_position_ids`."""

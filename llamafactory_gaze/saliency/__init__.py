@@ -7,13 +7,14 @@ from llamafactory_gaze.saliency.maps import (
     probe_saliency_map,
     read_saliency_map,
 )
-from llamafactory_gaze.saliency.patches import NO_MAP, no_map_patches, patchify
+from llamafactory_gaze.saliency.patches import NO_MAP, join_frames, no_map_patches, patchify
 
 
 __all__ = [
     "NO_MAP",
     "SaliencyMapError",
     "check_aspect_ratio",
+    "join_frames",
     "no_map_patches",
     "overlay",
     "patchify",

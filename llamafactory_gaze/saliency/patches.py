@@ -17,6 +17,8 @@ temporal_patch_size * patch_size**2 columns, and a map can stand behind the thre
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from llamafactory_gaze.saliency.maps import resize_map
@@ -37,7 +39,7 @@ def patchify(
     Args:
         saliency: (H, W) in [0, 1], any size; stretched to (h * patch_size, w * patch_size) pixels.
         grid_thw: (t, h, w) of the image in patches, one row of the processor's `image_grid_thw`. Where t > 1, every
-            frame gets the same map.
+            frame gets the same map; `join_frames` is for maps that change.
         patch_size, merge_size, temporal_patch_size: the settings of the image processor.
 
     Returns:
@@ -58,6 +60,21 @@ def patchify(
     # (window row, row in window, y, window column, column in window, x) -> window by window, patch by patch
     patches = windows.transpose(0, 3, 1, 4, 2, 5).reshape(h * w, patch_size**2)
     return np.tile(patches, (t, temporal_patch_size))
+
+
+def join_frames(frames: Sequence[np.ndarray], temporal_patch_size: int = 2) -> np.ndarray:
+    """The patches of a video whose frames have maps of their own.
+
+    Args:
+        frames: of each frame of the video, in order, what `patchify` returns of its map for the grid (1, h, w) with a
+            `temporal_patch_size` of 1: (h * w, patch_size**2). A multiple of `temporal_patch_size` of them.
+
+    Returns:
+        (t * h * w, temporal_patch_size * patch_size**2) float32, as `patchify` for the grid (t, h, w).
+    """
+    # (time, frame in patch, place, pixel) -> (time, place, frame in patch, pixel)
+    grouped = np.stack(frames).reshape(-1, temporal_patch_size, *frames[0].shape).transpose(0, 2, 1, 3)
+    return grouped.reshape(-1, temporal_patch_size * frames[0].shape[1])
 
 
 def no_map_patches(

@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_qwen2_vl import Qwen2VLImageProcessor
+from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor
 
-from llamafactory_gaze.saliency import NO_MAP, no_map_patches, patchify
+from llamafactory_gaze.saliency import NO_MAP, join_frames, no_map_patches, patchify
 
 
 PROCESSORS = [Qwen2VLImageProcessor, Qwen2VLImageProcessorPil]
@@ -74,6 +75,22 @@ def test_a_video_repeats_the_map():
     saliency = np.random.default_rng(3).random((50, 70), dtype=np.float32)
     still = patchify(saliency, (1, 4, 6))
     np.testing.assert_array_equal(patchify(saliency, (3, 4, 6)), np.concatenate([still] * 3))
+
+
+@pytest.mark.parametrize("settings", [{}, {"patch_size": 16, "merge_size": 3, "temporal_patch_size": 3}], ids=str)
+def test_maps_that_change_are_the_red_channel_of_a_video(settings):
+    sizes = {"patch_size": 14, "merge_size": 2, "temporal_patch_size": 2, **settings}
+    sides = [n * sizes["merge_size"] * sizes["patch_size"] for n in (2, 3)]
+    video = np.random.default_rng(4).integers(0, 256, (6, *sides, 3), dtype=np.uint8)
+    outputs = Qwen2VLVideoProcessor(do_resize=False, do_normalize=False, **sizes)(videos=[video], return_tensors="np")
+    grid, width = tuple(outputs["video_grid_thw"][0].tolist()), outputs["pixel_values_videos"].shape[1] // 3
+    assert grid[0] == 6 // sizes["temporal_patch_size"] > 1
+    still = {**sizes, "temporal_patch_size": 1}
+    frames = [patchify(frame[..., 0] / np.float32(255), (1, *grid[1:]), **still) for frame in video]
+    found = join_frames(frames, sizes["temporal_patch_size"])
+    np.testing.assert_allclose(found, outputs["pixel_values_videos"][:, :width], atol=1e-6)
+    with pytest.raises(AssertionError):  # no frame looks like another one
+        np.testing.assert_allclose(found[::-1], outputs["pixel_values_videos"][:, :width], atol=1e-6)
 
 
 def test_no_map_survives_bfloat16_and_is_no_map_value():
