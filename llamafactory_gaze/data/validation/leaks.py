@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from llamafactory_gaze.data.tables import DataError
-from llamafactory_gaze.data.validation.files import Facts
+from llamafactory_gaze.data.validation.files import THUMBNAIL, Facts
 from llamafactory_gaze.data.validation.problems import Finding, Problem
 from llamafactory_gaze.data.validation.scan import Key, Row
 
@@ -116,12 +116,11 @@ def near_duplicates(test: Sequence[Key], training: Sequence[Key], facts: FactsOf
 def _normalised(keys: Sequence[Key], facts: FactsOf) -> tuple[list[Key], np.ndarray]:
     """The keys of images that are not flat, and their thumbnails (n, 432) with mean 0 and length 1."""
     keys = [key for key in keys if facts(key).thumbnail]
-    pixels = np.array([np.frombuffer(facts(key).thumbnail, np.uint8) for key in keys], np.float32).reshape(
-        len(keys), -1
-    )
+    pixels = np.array([np.frombuffer(facts(key).thumbnail, np.uint8) for key in keys], np.float32)
+    pixels = pixels.reshape(len(keys), 3 * THUMBNAIL**2)
     pixels -= pixels.mean(axis=1, keepdims=True)
     length = np.linalg.norm(pixels, axis=1)
-    telling = np.flatnonzero(length > np.sqrt(pixels.shape[1] or 1))  # a standard deviation of one grey level
+    telling = np.flatnonzero(length > np.sqrt(pixels.shape[1]))  # a standard deviation of one grey level
     return [keys[i] for i in telling.tolist()], pixels[telling] / length[telling, None]
 
 

@@ -134,10 +134,10 @@ def _scan_row(
     findings += check_who(raw)
 
     maps = maps if isinstance(maps, list) else []
+    media = {"image": images, "map": maps}
     bad_paths: list[Key] = []
     keys = {
-        role: [_key(entry, role, locate, inspector, findings, bad_paths) for entry in of]
-        for role, of in (("image", images), ("map", maps))
+        role: [_key(entry, role, locate, inspector, findings, bad_paths) for entry in of] for role, of in media.items()
     }
     row = Row(
         file=file,
@@ -147,7 +147,7 @@ def _scan_row(
         participant=_text(raw.get("participant")),
         category=_text(raw.get("category")),
         answer=answer,
-        digest=_digest(keys, turns),
+        digest=_digest([key or entry for of in keys for key, entry in zip(keys[of], media[of], strict=True)], turns),
         images=tuple(key for key in keys["image"] if key),
         maps=tuple(key for key in keys["map"] if key),
         pairs=tuple((a, b) for a, b in zip(keys["image"], keys["map"], strict=False) if a and b),
@@ -164,25 +164,23 @@ def _check_types(raw: Mapping[str, Any], kinds: dict[str, str]) -> Iterator[Find
             continue
         kind = _kind(value)
         first = kinds.setdefault(name, kind)
-        if kind != first:
-            yield Finding(
-                "mixed-types",
-                f"the field '{name}' is {kind}, but {first} in an earlier row; a column has one type; correct it.",
-            )
+        if first.startswith(kind):  # "a list" of nothing is a list of anything
+            continue
+        if kind.startswith(first):
+            kinds[name] = kind
+            continue
+        yield Finding(
+            "mixed-types",
+            f"the field '{name}' is {kind}, but {first} in an earlier row; `datasets` loads one type; correct it.",
+        )
 
 
 def _kind(value: Any) -> str:
     if isinstance(value, list):
         inner = sorted({_kind(one) for one in value if one is not None})
-        return f"a list of {' and '.join(inner)}" if inner and _has_pictures(value) else "a list"
+        return "a list" + (f" of {' and '.join(inner)}" if inner else "")
     names = {bool: "true or false", int: "a number", float: "a number", str: "a text", bytes: "bytes"}
     return names.get(type(value), "an object")
-
-
-def _has_pictures(value: list[Any]) -> bool:
-    return all(
-        one is None or isinstance(one, str | bytes) or (isinstance(one, dict) and "path" in one) for one in value
-    )
 
 
 def _key(
@@ -205,8 +203,8 @@ def _key(
     return None
 
 
-def _digest(keys: Mapping[str, list[Key | None]], turns: Any) -> bytes:
-    return hashlib.sha256(json.dumps([keys, turns], sort_keys=True, default=repr).encode()).digest()
+def _digest(media: list[Any], turns: Any) -> bytes:
+    return hashlib.sha256(json.dumps([media, turns], sort_keys=True, default=repr).encode()).digest()
 
 
 def _text(value: Any) -> str | None:
