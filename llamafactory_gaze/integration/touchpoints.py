@@ -178,7 +178,8 @@ def _template(module: ModuleType) -> None:
 
 @touch("llamafactory.data.loader", "align_dataset", "merge_dataset")
 def _datasets(module: ModuleType) -> None:
-    """Before a gaze data set is converted, its rows get numbers, and some ablations exchange its maps.
+    """Before a gaze data set is converted, its rows get numbers, its embedded images stay encoded, and some ablations
+    exchange its maps.
     Before data sets are joined, their images get one type.
     """
 
@@ -186,12 +187,14 @@ def _datasets(module: ModuleType) -> None:
         from llamafactory_gaze.integration.arguments import EXCHANGES
         from llamafactory_gaze.integration.converter import FORMATTING, number_rows
         from llamafactory_gaze.integration.exchange import exchange_maps
+        from llamafactory_gaze.integration.mixing import keep_encoded
 
         dataset, dataset_attr, data_args, training_args = args
         if dataset_attr.formatting == FORMATTING:
             gaze = getattr(data_args, "gaze", None)
+            columns = (dataset_attr.images, dataset_attr.saliencies or "saliencies")
+            dataset = keep_encoded(dataset, columns)
             if gaze is not None and gaze.gaze_ablation in EXCHANGES:
-                columns = (dataset_attr.images, dataset_attr.saliencies or "saliencies")
                 dataset = exchange_maps(dataset, *columns, ablation=gaze.gaze_ablation, seed=training_args.seed)
             dataset = number_rows(dataset)
         return wrapped(dataset, dataset_attr, data_args, training_args)
