@@ -56,6 +56,12 @@ class Entry:
             system=tags.get("system_tag", "system"),
         )
 
+    def folder(self, dataset_dir: Path) -> Path:
+        """Where the data set's card and splits.json stand: beside its files, or in its folder of the Hub's layout."""
+        if "hf_hub_url" in self.settings:
+            return Path(str(self.settings["hf_hub_url"]))
+        return (dataset_dir / str(self.settings.get("file_name", "_"))).parent
+
     def files(self, dataset_dir: Path) -> list[Path]:
         """The JSON, JSON Lines or Parquet files that hold the rows, in LLaMA-Factory's order.
 

@@ -106,9 +106,10 @@ def share_dataset(options: ShareOptions) -> Shared:
         building.mkdir()
         for entry, part in zip(entries, shared.parts, strict=True):
             _write_parquet(building / part.config, part.split, _features(entry, plain[entry.name]), source.rows(entry))
+        folder = entries[0].folder(options.dataset_dir)
         for name in _COPIED:
-            if (_folder(entries[0], options) / name).is_file():
-                shutil.copyfile(_folder(entries[0], options) / name, building / name)
+            if (folder / name).is_file():
+                shutil.copyfile(folder / name, building / name)
         (building / "README.md").write_text(readme(shared), encoding="utf-8")
         text = json.dumps(shared.entries(), indent=2, ensure_ascii=False) + "\n"
         (building / "dataset_info.json").write_text(text, encoding="utf-8")
@@ -332,14 +333,9 @@ def _write_parquet(folder: Path, split: str, features: Any, rows: Iterator[dict[
         shard.rename(folder / f"{split}-{number:05d}-of-{len(shards):05d}.parquet")
 
 
-def _folder(entry: Entry, options: ShareOptions) -> Path:
-    """The folder of the data set's files, where its card stands."""
-    return (options.dataset_dir / str(entry.settings.get("file_name", ""))).parent
-
-
 def _card_text(entry: Entry, plain: Mapping[str, list[dict[str, Any]]], options: ShareOptions) -> str:
     """The data card that stands beside the rows; else a few lines that say what is known."""
-    file = _folder(entry, options) / "README.md"
+    file = entry.folder(options.dataset_dir) / "README.md"
     if file.is_file():
         return file.read_text(encoding="utf-8")
     simulated = any(row.get("simulated") for rows in plain.values() for row in rows)

@@ -152,7 +152,7 @@ def _between(group: Group, scans: dict[str, Scan], dataset_dir: Path, inspector:
     if stage1 and stage2:
         yield from check_stages(stage1, stage2)
     if test and (stage1 or stage2):
-        folder = (dataset_dir / str(group.entries["test"].settings.get("file_name", ""))).parent
+        folder = group.entries["test"].folder(dataset_dir)
         try:
             yield from check_leaks([*stage2, *stage1], test, split_by(folder), inspector.facts)
         except DataError as error:

@@ -73,7 +73,7 @@ class Valid:
     def file(self, split: str) -> Path:
         return self.folder / "small" / f"{split}.json"
 
-    def entry(self, split: str, **changes) -> None:
+    def entry(self, split: str, /, **changes) -> None:
         register(self.folder, {f"small_{split}": {**gaze_entry(f"small/{split}.json"), **changes}})
 
     def answer(self, split: str, number: int, text: str) -> None:

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from llamafactory_gaze.cli import app
 from llamafactory_gaze.data.build import build_dataset
+from llamafactory_gaze.data.hub import ShareOptions, share_dataset
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.demo.dataset import make_demo_data
 
@@ -182,6 +183,29 @@ def test_a_folder_of_files_is_one_data_set(valid):
     valid.entry("test", file_name="small/test")
     report = valid.validate()
     assert report.problems == [] and report.summary[2].rows == 4
+
+
+def test_the_layout_of_the_hub_on_disk(valid, tmp_path_factory):
+    """Also splits.json of that folder holds."""
+    shared = tmp_path_factory.mktemp("hub") / "shared"
+    for split in ("stage1", "stage2"):
+        valid.rows[split][1]["participant"] = "p3"
+    (valid.folder / "small/splits.json").write_text('{"by": "both"}')
+    for row in valid.rows["test"]:
+        row["participant"] = row["participant"].replace("p", "q")
+    assert valid.found() == []
+    share_dataset(ShareOptions("small", valid.folder, shared))
+    valid.rows["test"].clear()  # the files are not used any more
+    valid.validate()
+    subsets = {"stage1": "train", "stage2": "train", "test": "test"}
+    for subset, split in subsets.items():
+        valid.entry(subset, hf_hub_url=str(shared), subset=subset, split=split)
+    report = valid.validate()
+    assert report.problems == [] and [line.rows for line in report.summary] == [8, 8, 4]
+    (shared / "splits.json").write_text('{"by": "moon"}')
+    assert valid.found() == [("splits", "splits.json", None, None)]
+    valid.entry("test", hf_hub_url=str(shared), subset="moon")
+    assert ("missing-rows", "dataset_info.json", None, None) in valid.found()
 
 
 def test_nothing_is_changed(valid):
