@@ -179,7 +179,8 @@ def _template(module: ModuleType) -> None:
 
 @touch("llamafactory.data.loader", "align_dataset", "merge_dataset")
 def _datasets(module: ModuleType) -> None:
-    """Before a gaze data set is converted, its rows get numbers, and some ablations exchange its maps.
+    """Before a gaze data set is converted, its rows get numbers, its embedded images stay encoded, and some ablations
+    exchange its maps.
     Before data sets are joined, their images get one type, and their videos.
     """
 
@@ -187,10 +188,12 @@ def _datasets(module: ModuleType) -> None:
         from llamafactory_gaze.integration.arguments import EXCHANGES
         from llamafactory_gaze.integration.converter import FORMATTING, MAPS_COLUMNS, maps_column, number_rows
         from llamafactory_gaze.integration.exchange import exchange_maps
+        from llamafactory_gaze.integration.mixing import keep_encoded
 
         dataset, dataset_attr, data_args, training_args = args
         if dataset_attr.formatting == FORMATTING:
             gaze = getattr(data_args, "gaze", None)
+            dataset = keep_encoded(dataset, (dataset_attr.images, maps_column(dataset_attr, "images")))
             if gaze is not None and gaze.gaze_ablation in EXCHANGES:
                 for media in MAPS_COLUMNS:
                     if (column := getattr(dataset_attr, media)) is not None:

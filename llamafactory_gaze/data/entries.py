@@ -1,0 +1,190 @@
+"""Registered data sets as LLaMA-Factory finds them: the entries of a name, their columns, their files, their rows."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llamafactory_gaze.data.build import SPLITS
+from llamafactory_gaze.data.registry import read_registry
+from llamafactory_gaze.data.tables import DataError
+
+
+_ENDINGS = (".json", ".jsonl", ".parquet")
+_BATCH = 32  # rows of a Parquet file in memory at a time; each may hold its pictures
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns and tags of an entry are called; LLaMA-Factory's `sharegpt` names are the defaults."""
+
+    messages: str
+    images: str
+    saliencies: str
+    videos: str | None
+    role: str
+    content: str
+    user: tuple[str, ...]  # who may ask
+    assistant: tuple[str, ...]  # who may answer
+    system: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of dataset_info.json."""
+
+    name: str
+    settings: Mapping[str, Any]
+
+    @property
+    def columns(self) -> Columns:
+        columns, tags = self.settings.get("columns") or {}, self.settings.get("tags") or {}
+        return Columns(
+            messages=columns.get("messages") or "conversations",
+            images=columns.get("images") or "images",
+            saliencies=columns.get("saliencies") or "saliencies",
+            videos=columns.get("videos"),
+            role=tags.get("role_tag", "from"),
+            content=tags.get("content_tag", "value"),
+            user=(tags.get("user_tag", "human"), tags.get("observation_tag", "observation")),
+            assistant=(tags.get("assistant_tag", "gpt"), tags.get("function_tag", "function_call")),
+            system=tags.get("system_tag", "system"),
+        )
+
+    def folder(self, dataset_dir: Path) -> Path:
+        """Where the data set's card and splits.json stand: beside its files, or in its folder of the Hub's layout."""
+        if "hf_hub_url" in self.settings:
+            return Path(str(self.settings["hf_hub_url"]))
+        return (dataset_dir / str(self.settings.get("file_name", "_"))).parent
+
+    def files(self, dataset_dir: Path) -> list[Path]:
+        """The JSON, JSON Lines or Parquet files that hold the rows, in LLaMA-Factory's order.
+
+        Raises:
+            DataError: they are not on this disk, or of a kind that is not read here.
+        """
+        if "file_name" in self.settings and "hf_hub_url" not in self.settings:
+            path = dataset_dir / str(self.settings["file_name"])
+            if not path.exists():
+                raise DataError(f"{path} does not exist; it is the `file_name` of {self.name}.")
+            files = [path / name for name in os.listdir(path)] if path.is_dir() else [path]
+        elif Path(str(self.settings.get("hf_hub_url", ""))).is_dir():
+            files = _hub_files(self)
+        else:
+            raise DataError(
+                f"The rows of {self.name} are not on this disk (its entry has no `file_name`); download them first."
+            )
+        other = sorted(file for file in files if file.suffix.lower() not in _ENDINGS or not file.is_file())
+        if other or not files:
+            found = other[0] if other else f"{path}, an empty folder"
+            raise DataError(f"The rows of {self.name} are in {found}; expected files in {', '.join(_ENDINGS)}.")
+        return files
+
+
+@dataclass(frozen=True)
+class Group:
+    """The entries that belong to one training: of a data set, or of one of its folds."""
+
+    entries: Mapping[str, Entry]  # stage1, stage2, test -> entry; of a single entry, its name -> entry
+    missing: tuple[str, ...] = ()  # names of entries that should be there
+
+
+def find_groups(dataset_dir: Path, name: str) -> list[Group]:
+    """The entries NAME_stage1, NAME_stage2, NAME_test and those of the folds NAME_foldK, or the one entry NAME.
+
+    Raises:
+        DataError: there is none, or dataset_info.json cannot be read.
+    """
+    path = dataset_dir / "dataset_info.json"
+    registry = read_registry(dataset_dir)
+    if not path.exists():
+        raise DataError(f"{path} does not exist; --dataset-dir is the folder of LLaMA-Factory's dataset_info.json.")
+    for key, settings in registry.items():
+        if key.startswith(name) and not isinstance(settings, Mapping):
+            raise DataError(f"{path}: the entry {key} is a JSON {type(settings).__name__}; expected an object.")
+    if name in registry:
+        return [Group({name: Entry(name, registry[name])})]
+    pattern = re.compile(rf"({re.escape(name)}(?:_fold\d+)?)_({'|'.join(SPLITS)})")
+    prefixes = sorted({match[1] for key in registry if (match := pattern.fullmatch(key))}, key=_natural)
+    if not prefixes:
+        known = f"; it has {', '.join(registry)}" if registry else ""
+        raise DataError(f"{path} has neither an entry {name} nor {name}_stage1, {name}_stage2 or {name}_test{known}.")
+    names = {prefix: {split: f"{prefix}_{split}" for split in SPLITS} for prefix in prefixes}
+    return [
+        Group(
+            {split: Entry(key, registry[key]) for split, key in of.items() if key in registry},
+            tuple(key for key in of.values() if key not in registry),
+        )
+        for of in names.values()
+    ]
+
+
+def read_rows(file: Path) -> Iterator[Any]:
+    """Yield the rows of a JSON, JSON Lines or Parquet file, one after the other.
+
+    Raises:
+        DataError: the file cannot be read; for JSON Lines, with the line.
+    """
+    if file.suffix.lower() == ".parquet":
+        yield from _parquet_rows(file)
+        return
+    try:
+        with file.open("rb") as opened:
+            is_list = _first_character(opened.read(4096)) == "["
+        if is_list:
+            yield from json.loads(file.read_text(encoding="utf-8-sig"))
+            return
+        with file.open(encoding="utf-8-sig") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    try:
+                        yield json.loads(line)
+                    except ValueError as error:
+                        raise DataError(f"{file}, line {number} is not valid JSON ({error}).") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not UTF-8 text ({error.reason}); save it again as UTF-8.") from error
+    except json.JSONDecodeError as error:
+        raise DataError(f"{file} is not valid JSON ({error}).") from error
+
+
+def _first_character(start: bytes) -> str:
+    return start.decode("utf-8-sig", errors="replace").lstrip()[:1]
+
+
+def _parquet_rows(file: Path) -> Iterator[Any]:
+    import pyarrow  # here: the command line should not wait for it
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(file) as opened:
+            for batch in opened.iter_batches(_BATCH):
+                yield from batch.to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{file} cannot be read as a Parquet file ({str(error).splitlines()[0]}).") from error
+
+
+def _hub_files(entry: Entry) -> list[Path]:
+    """The files of a data set in the Hub's layout that lies on this disk: what its README.md says of them."""
+    from datasets import load_dataset_builder
+
+    settings = entry.settings
+    split = settings.get("split", "train")
+    try:
+        builder = load_dataset_builder(settings["hf_hub_url"], settings.get("subset"))
+        return [Path(file) for file in builder.config.data_files[split]]
+    except (ValueError, KeyError, OSError) as error:
+        raise DataError(
+            f"The entry {entry.name} asks for the subset {settings.get('subset')} and split {split} of "
+            f"{settings['hf_hub_url']}, which cannot be read ({error})."
+        ) from error
+
+
+def _natural(name: str) -> tuple[str, int]:
+    """fold2 before fold10."""
+    head, _, number = name.rpartition("_fold")
+    return (head, int(number)) if head else (number, -1)
