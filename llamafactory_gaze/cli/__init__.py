@@ -10,19 +10,20 @@ from llamafactory_gaze.cli.demo import demo
 from llamafactory_gaze.cli.explain import explain
 from llamafactory_gaze.cli.fixations import fixations
 from llamafactory_gaze.cli.heatmaps import heatmaps
+from llamafactory_gaze.cli.normalize import normalize
 from llamafactory_gaze.cli.study import study
 
 
 app = typer.Typer(
     help="Gaze for Qwen2.5-VL in LLaMA-Factory: see it work (demo), bring your own recordings (fixations, heatmaps, "
-    "dataset), compare variants (study), see what a model does with a map (explain).",
+    "dataset, normalize), compare variants (study), see what a model does with a map (explain).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,
     rich_markup_mode="rich",
 )
 app.command()(demo)
-for command in (fixations, heatmaps, dataset, study, explain):
+for command in (fixations, heatmaps, dataset, normalize, study, explain):
     app.command(no_args_is_help=True)(command)
 
 

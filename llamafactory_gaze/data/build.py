@@ -24,7 +24,10 @@ from llamafactory_gaze.data.tables import DataError
 
 
 SPLITS = ("stage1", "stage2", "test")
-_OWN_FILES = ("images", "maps", "stage1.json", "stage2.json", "test.json", "README.md", "preview.png")
+_OWN_FILES = (
+    *("images", "maps", "stage1.json", "stage2.json", "test.json", "README.md", "preview.png"),
+    "stage1.normalization.json",  # of `llamafactory-gaze normalize`, whose answers are kept elsewhere
+)
 Track = Callable[[Sequence[Any], str], Iterable[Any]]  # shows progress while a list is gone through: (list, what for)
 
 
