@@ -53,9 +53,11 @@ class Journal:
         self.records: dict[str, dict[str, Any]] = {}
         self.entries: dict[str, list[Entry]] = defaultdict(list)
         path.parent.mkdir(parents=True, exist_ok=True)
-        whole = self._read(path.read_bytes()) if path.exists() else 0
+        content = path.read_bytes() if path.exists() else b""
+        whole = self._read(content)
         self._file = path.open("ab")
-        self._file.truncate(whole)
+        if whole < len(content):
+            self._file.truncate(whole)
 
     def add(self, record: Mapping[str, Any], answers: Sequence[tuple[str, str, Answer]]) -> None:
         """Adds one batch.

@@ -53,6 +53,8 @@ def write_targets(source: Source, targets: Sequence[Target], records: Mapping[st
         files[card] = _with_targets(card.read_text(encoding="utf-8"), source, targets, used_records)
     changed = False
     for path, text in files.items():
+        for leftover in path.parent.glob(f".{path.name}.{'[0-9a-f]' * 32}"):  # of a kill while it was written
+            leftover.unlink()
         content = text.encode()
         if not path.is_file() or path.read_bytes() != content:
             write_atomically(path, content)
