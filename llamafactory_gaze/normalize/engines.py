@@ -112,8 +112,9 @@ def load_engine(
     }
     try:
         chat = ChatModel(settings)
-    except (ImportError, ValueError) as error:
-        raise DataError(f"LLaMA-Factory cannot load the model with {backend}: {error}") from error
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise DataError(f"LLaMA-Factory cannot load the model with {backend}: {reason}") from error
     if backend == "huggingface":
         return _HuggingFace(chat.engine)
     if backend == "vllm":

@@ -108,6 +108,8 @@ class Journal:
         if "settings" in line:
             self.records[line["record"]] = line["settings"]
             return
+        if line["record"] not in self.records:
+            raise KeyError(f"record {line['record']}")
         taken = [
             (row["key"], Entry(line["record"], Answer(row["text"], row["complete"], row["tokens"])))
             for row in line["batch"]

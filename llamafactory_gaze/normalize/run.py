@@ -106,6 +106,7 @@ def _normalize(
         failed = [target for target in targets if target.problem]
         if failed and not options.keep_original:
             raise DataError(_refusal(failed, len(targets), options, source))
+        source.check_unchanged()
         changed = write_targets(source, targets, journal.records)
     finally:
         journal.close()

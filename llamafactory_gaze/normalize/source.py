@@ -39,9 +39,18 @@ class Source:
     """The data set NAME: what is read, and which file is written."""
 
     name: str
-    dataset_dir: Path
     samples: list[Sample]
+    originals: Path  # the file of NAME_stage2
     target: Path  # the file of NAME_stage1
+    sha256: str  # of `originals` as it was read
+
+    def check_unchanged(self) -> None:
+        """Raises DataError where the data set has been built anew, or edited, since it was read."""
+        if not self.originals.is_file() or _sha256(self.originals) != self.sha256:
+            raise DataError(
+                f"{self.originals} has changed since this call began, so {self.target} was not written; call again, "
+                "all answers are kept."
+            )
 
 
 def read_source(dataset_dir: Path, name: str, overwrite: bool) -> Source:
@@ -66,6 +75,7 @@ def read_source(dataset_dir: Path, name: str, overwrite: bool) -> Source:
             "make; to replace the targets in its file all the same, add --overwrite."
         )
     rows = _rows(originals)
+    sha256 = _sha256(originals)
     samples = [_sample(row, f"{originals}, row {i}", dataset_dir) for i, row in enumerate(rows, 1)]
     if not samples:
         raise DataError(f"{originals} has no rows.")
@@ -77,16 +87,17 @@ def read_source(dataset_dir: Path, name: str, overwrite: bool) -> Source:
             )
     if target.exists() and not overwrite:
         _refuse_targets_of_others(target, samples)
-    return Source(name, dataset_dir, samples, target)
+    return Source(name, samples, originals, target, sha256)
 
 
 def hash_files(paths: Iterable[Path]) -> dict[Path, str]:
     """The SHA-256 of each file."""
-    hashes = {}
-    for path in paths:
-        with path.open("rb") as file:
-            hashes[path] = hashlib.file_digest(file, "sha256").hexdigest()
-    return hashes
+    return {path: _sha256(path) for path in paths}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _file(dataset_dir: Path, entries: dict[str, Any], name: str, split: str) -> Path:

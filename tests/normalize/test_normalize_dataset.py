@@ -184,6 +184,20 @@ def test_with_more_tokens_only_what_was_cut_off_is_asked_again(toy, engine):
     assert used == [20] * 5 + [40] + [20] * 6
 
 
+def test_a_data_set_that_changes_meanwhile_is_not_written_over(toy, engine):
+    def answer(prompt: str) -> Answer:
+        change_row(11, participant="p99")(toy)
+        return Answer("Fine.", True, 2)
+
+    before = stage(toy, 1)
+    engine.answers = answer
+    with pytest.raises(DataError, match=r"stage2\.json has changed since this call began, so .*stage1\.json was not"):
+        normalize_dataset(options(toy))
+    assert stage(toy, 1) == before
+    assert normalize_dataset(options(toy)).asked == 0
+    assert stage(toy, 1)[11]["participant"] == "p99"
+
+
 def test_targets_that_others_made_stay_unless_asked(toy, engine):
     rows = stage(toy, 1)
     rows[4]["conversations"][1]["value"] = "Made by hand."

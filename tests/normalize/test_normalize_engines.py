@@ -102,9 +102,14 @@ def test_another_llamafactory_is_named(hugging_face):
             engines._HuggingFace(engine)
 
 
-def test_a_setting_that_llamafactory_refuses_is_a_sentence():
-    with pytest.raises(DataError, match="LLaMA-Factory cannot load the model with huggingface: Template none does not"):
+def test_what_llamafactory_refuses_is_a_sentence(tmp_path):
+    refused = "LLaMA-Factory cannot load the model with huggingface: "
+    with pytest.raises(DataError, match=f"{refused}Template none does not"):
         load_engine("huggingface", BASE_MODEL, "none", 8, 768 * 768, 1)
+    for file in BASE_MODEL.glob("*.json*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(DataError, match=f"{refused}.*no file named model.safetensors"):
+        load_engine("huggingface", tmp_path, "qwen2_vl", 8, 768 * 768, 1)
 
 
 @pytest.mark.parametrize(

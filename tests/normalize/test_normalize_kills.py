@@ -159,11 +159,11 @@ def test_a_line_that_somebody_damaged_is_named(tmp_path):
         journal.add({"max_new_tokens": 3}, [("a", key, Answer("A.", True, 2))])
     journal.close()
     lines = path.read_bytes().splitlines(keepends=True)
-    damaged = b"".join([*lines[:2], b'{"record": 0}\n', *lines[3:]])
-    path.write_bytes(damaged)
-    with pytest.raises(DataError, match=r"journal\.jsonl, line 3 is damaged"):
-        Journal(path)
-    assert path.read_bytes() == damaged
+    for damaged, line in (([*lines[:2], b'{"record": 0}\n', *lines[3:]], 3), (lines[1:], 1)):
+        path.write_bytes(b"".join(damaged))
+        with pytest.raises(DataError, match=rf"journal\.jsonl, line {line} is damaged"):
+            Journal(path)
+        assert path.read_bytes() == b"".join(damaged)
 
 
 def test_nothing_is_written_before_all_rows_have_an_answer(toy, engine):
