@@ -24,6 +24,7 @@ setup(
         "transformers>=5.5,<5.6",  # 5.6.0 is broken, and LLaMA-Factory 0.9.5 takes nothing newer
         "torch>=2.4,<2.15,!=2.9.*",  # LLaMA-Factory refuses 2.9 for models with a Conv3d, as Qwen2.5-VL is
         "wrapt>=1.16",
+        "filelock>=3.12",
         "packaging",
         "pyyaml",
         "rich>=13",

@@ -23,7 +23,10 @@ from llamafactory_gaze.data.tables import DataError
 
 
 SPLITS = ("stage1", "stage2", "test")
-_OWN_FILES = ("images", "maps", "stage1.json", "stage2.json", "test.json", "README.md", "preview.png")
+_OWN_FILES = (
+    *("images", "maps", "stage1.json", "stage2.json", "test.json", "README.md", "preview.png"),
+    "stage1.normalization.json",  # of `llamafactory-gaze normalize`, whose answers are kept elsewhere
+)
 
 
 @dataclass(frozen=True)
