@@ -18,17 +18,19 @@ from llamafactory_gaze.cli.validate import validate
 
 
 app = typer.Typer(
-    help="Gaze for Qwen2.5-VL in LLaMA-Factory: see it work (demo), bring your own recordings (fixations, heatmaps, "
-    "dataset), say the descriptions in the model's own style (normalize), check and share the result (validate, share), "
-    "compare variants (study), see what a model does with a map (explain).",
+    help="Gaze for Qwen2.5-VL in LLaMA-Factory: what stands around `llamafactory-cli train`.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,
     rich_markup_mode="rich",
 )
-app.command()(demo)
-for command in (fixations, heatmaps, transcribe, dataset, normalize, validate, share, study, explain):
-    app.command(no_args_is_help=True)(command)
+
+EXPERIMENTS, DATA = "Experiments", "From the eye tracker to the data set"
+app.command(rich_help_panel=EXPERIMENTS)(demo)
+app.command(no_args_is_help=True, rich_help_panel=EXPERIMENTS)(study)
+app.command(no_args_is_help=True, rich_help_panel=EXPERIMENTS)(explain)
+for command in (fixations, heatmaps, transcribe, dataset, normalize, validate, share):
+    app.command(no_args_is_help=True, rich_help_panel=DATA)(command)
 
 
 def main() -> None:

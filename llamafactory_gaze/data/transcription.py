@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from llamafactory_gaze.data.journal import Journal
 from llamafactory_gaze.data.registry import write_atomically
 from llamafactory_gaze.data.speech_recognition import INAUDIBLE, Recogniser, read_audio
 from llamafactory_gaze.data.tables import DataError, Table, read_table
-from llamafactory_gaze.journal import Journal
 
 
 COLUMNS = ("image", "participant", "audio")
@@ -48,17 +48,19 @@ def transcribe(
     paths = [_path(table, i, audio) for i in range(len(table))]
     rows: list[dict[str, Any]] = []
     with Journal(output.with_name(f".{output.name}.journal")) as journal:
+        done: dict[str, dict[str, Any]] = {line["key"]: line["said"] for line in journal.lines}
         model = recogniser()
         for i in track(range(len(table))):
             key = hashlib.sha256(f"{model.name}\0".encode() + paths[i].read_bytes()).hexdigest()
-            if key not in journal:
+            if key not in done:
                 said = model(read_audio(paths[i]))
                 words = [{"word": word, "start": start, "end": end} for word, start, end in said.words]
-                journal.add(key, {"text": said.text, "words": words, "level_dbfs": round(said.level_dbfs, 1)})
+                done[key] = {"text": said.text, "words": words, "level_dbfs": round(said.level_dbfs, 1)}
+                journal.add({"key": key, "said": done[key]})
             columns = {name: cells[i] for name, cells in table.columns.items()}
-            rows.append({**columns, **journal[key], "transcribed_by": model.name})
+            rows.append({**columns, **done[key], "transcribed_by": model.name})
         write_atomically(output, (json.dumps(rows, indent=1, ensure_ascii=False) + "\n").encode())
-        journal.remove()
+    journal.path.unlink()
     return rows
 
 

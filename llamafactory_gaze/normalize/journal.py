@@ -1,22 +1,20 @@
-"""What the model has answered so far, on disk before the next batch begins: nothing is asked twice after a kill.
+"""What the model has answered so far: records and batches in a journal, so that nothing is asked twice after a kill.
 
-A journal is a text file of JSON lines, one for a record (model, prompt, settings, versions) and one for each batch that
-was answered under it. A line counts once its newline is there, and it is written and synced to the disk as a whole;
-what a kill leaves of a line is cut off when the file is opened again. So a batch is in it whole or not at all, and the
-rest is asked in the batches of a run that nobody disturbed.
+A line is a record (model, prompt, settings, versions) or a batch that was answered under it. A batch is in the journal
+whole or not at all, so the rest is asked in the batches of a run that nobody disturbed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llamafactory_gaze.data.journal import Journal
 from llamafactory_gaze.data.tables import DataError
 
 
@@ -35,8 +33,8 @@ class Entry:
     answer: Answer
 
 
-class Journal:
-    """A journal that has been read and can be added to. Only one process may have it open.
+class AnswerJournal:
+    """A journal that has been read and can be added to.
 
     Attributes:
         records: by their hash.
@@ -47,17 +45,19 @@ class Journal:
         """Opens the journal, or begins it.
 
         Raises:
-            DataError: a line that is not the last is damaged, as no kill leaves it.
+            DataError: it is damaged, as no kill leaves it, or another kind of journal.
         """
-        self.path = path
         self.records: dict[str, dict[str, Any]] = {}
         self.entries: dict[str, list[Entry]] = defaultdict(list)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = path.read_bytes() if path.exists() else b""
-        whole = self._read(content)
-        self._file = path.open("ab")
-        if whole < len(content):
-            self._file.truncate(whole)
+        self._journal = Journal(path)
+        for number, line in enumerate(self._journal.lines, 1):
+            try:
+                self._take(line)
+            except (KeyError, TypeError) as error:
+                self.close()
+                raise DataError(
+                    f"{path}, line {number} is damaged (no {error}); rename the file to begin anew, nothing was changed."
+                ) from error
 
     def add(self, record: Mapping[str, Any], answers: Sequence[tuple[str, str, Answer]]) -> None:
         """Adds one batch.
@@ -80,29 +80,11 @@ class Journal:
         )
 
     def close(self) -> None:
-        self._file.close()
+        self._journal.close()
 
     def _write(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._journal.add(line)
         self._take(line)
-
-    def _read(self, content: bytes) -> int:
-        """Takes in all whole lines, and returns how many bytes they are."""
-        lines = content.split(b"\n")
-        whole = 0
-        for i, line in enumerate(lines[:-1], 1):  # behind the last newline stands what a kill left of a line
-            try:
-                self._take(json.loads(line))
-            except (ValueError, KeyError, TypeError) as error:
-                if i == len(lines) - 1 and not lines[-1]:  # a crash of the machine can leave zeros in place of the end
-                    break
-                raise DataError(
-                    f"{self.path}, line {i} is damaged ({error}); rename the file to begin anew, nothing was changed."
-                ) from error
-            whole += len(line) + 1
-        return whole
 
     def _take(self, line: dict[str, Any]) -> None:
         if "settings" in line:

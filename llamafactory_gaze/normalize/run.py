@@ -13,7 +13,7 @@ from llamafactory_gaze.data.descriptions import PLACEHOLDER
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.normalize.base_model import FrozenModel, find_model
 from llamafactory_gaze.normalize.engines import Backend, Engine, Question, check_backend, load_engine
-from llamafactory_gaze.normalize.journal import Answer, Entry, Journal, hash_of
+from llamafactory_gaze.normalize.journal import Answer, AnswerJournal, Entry, hash_of
 from llamafactory_gaze.normalize.output import Target, write_targets
 from llamafactory_gaze.normalize.prompts import Prompt, find_prompt
 from llamafactory_gaze.normalize.source import Sample, Source, hash_files, read_source
@@ -98,7 +98,7 @@ def _normalize(
         "engine": options.backend,
         "image_max_pixels": options.image_max_pixels,
     }
-    journal = Journal(journals / f"{hash_of(identity)[:16]}.jsonl")
+    journal = AnswerJournal(journals / f"{hash_of(identity)[:16]}.jsonl")
     try:
         asking = _Asking(options, prompt, source, model, journal, report)
         asking.run()
@@ -122,7 +122,7 @@ class _Asking:
         prompt: Prompt,
         source: Source,
         model: FrozenModel,
-        journal: Journal,
+        journal: AnswerJournal,
         report: Report,
     ) -> None:
         self.options, self.prompt, self.samples, self.model = options, prompt, source.samples, model

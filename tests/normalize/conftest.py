@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from llamafactory_gaze.data.build import DatasetOptions, build_dataset
+from llamafactory_gaze.data.map_options import MapOptions
 from llamafactory_gaze.demo.dataset import make_demo_data
 from llamafactory_gaze.demo.run import BASE_MODEL
 from llamafactory_gaze.normalize import NormalizeOptions, run
@@ -36,7 +37,7 @@ def built(tmp_path_factory) -> Path:
         descriptions=folder / "descriptions.csv",
         name="toy",
         dataset_dir=folder / "registry",
-        sigma_px=8.0,
+        making=MapOptions(sigma_px=8.0),
     )
     assert len(build_dataset(options).rows["stage2"]) == 12
     return options.dataset_dir

@@ -15,7 +15,7 @@ import pytest
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.demo.run import BASE_MODEL
 from llamafactory_gaze.normalize import normalize_dataset
-from llamafactory_gaze.normalize.journal import Answer, Journal
+from llamafactory_gaze.normalize.journal import Answer, AnswerJournal
 from tests.normalize.conftest import PROMPT, FakeEngine, files, journals, options
 
 
@@ -141,20 +141,20 @@ def test_the_real_model_killed_in_the_middle(built, tmp_path):
 def test_zeros_in_place_of_the_end_are_cut_off(tmp_path):
     """As a file system leaves them after a loss of power."""
     path = tmp_path / "journal.jsonl"
-    journal = Journal(path)
+    journal = AnswerJournal(path)
     journal.add({"max_new_tokens": 3}, [("a", "1", Answer("A.", True, 2))])
     journal.close()
     whole = path.read_bytes()
     for tail in (b"\0" * 40, b'{"record": "0", "ba\0\0\0\0\n'):
         path.write_bytes(whole + tail)
-        journal = Journal(path)
+        journal = AnswerJournal(path)
         journal.close()
         assert path.read_bytes() == whole and list(journal.entries) == ["1"]
 
 
 def test_a_line_that_somebody_damaged_is_named(tmp_path):
     path = tmp_path / "journal.jsonl"
-    journal = Journal(path)
+    journal = AnswerJournal(path)
     for key in "123":
         journal.add({"max_new_tokens": 3}, [("a", key, Answer("A.", True, 2))])
     journal.close()
@@ -162,7 +162,7 @@ def test_a_line_that_somebody_damaged_is_named(tmp_path):
     for damaged, line in (([*lines[:2], b'{"record": 0}\n', *lines[3:]], 3), (lines[1:], 1)):
         path.write_bytes(b"".join(damaged))
         with pytest.raises(DataError, match=rf"journal\.jsonl, line {line} is damaged"):
-            Journal(path)
+            AnswerJournal(path)
         assert path.read_bytes() == b"".join(damaged)
 
 
