@@ -7,24 +7,30 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 from uuid import uuid4
 
 import numpy as np
 from PIL import ExifTags, Image
 
-from llamafactory_gaze.data import card, registry
-from llamafactory_gaze.data.descriptions import PLACEHOLDER, Description, read_descriptions
-from llamafactory_gaze.data.fixations import Fixations, read_fixations
+from llamafactory_gaze.data import card, pseudonyms, registry, review
+from llamafactory_gaze.data.descriptions import PLACEHOLDER, Description
+from llamafactory_gaze.data.exclusions import Excluded, Rules, excluded_table
+from llamafactory_gaze.data.fixations import Fixations
 from llamafactory_gaze.data.heatmaps import encode_map, fixation_heatmap
+from llamafactory_gaze.data.inputs import read_inputs
 from llamafactory_gaze.data.preview import contact_sheet
-from llamafactory_gaze.data.split import split_by_image
+from llamafactory_gaze.data.samples import judge
+from llamafactory_gaze.data.split import By, Side, Split, check_split, make_splits
 from llamafactory_gaze.data.tables import DataError
 
 
 SPLITS = ("stage1", "stage2", "test")
-_OWN_FILES = ("images", "maps", "stage1.json", "stage2.json", "test.json", "README.md", "preview.png")
+SIDES: tuple[Side, Side] = ("training", "test")
+_OWN_FILES = re.compile(
+    r"images|maps|stage[12]\.json|test\.json|fold[0-9]+|README\.md|preview\.png|excluded\.csv|review\.csv|splits\.json"
+)
 Track = Callable[[Sequence[Any], str], Iterable[Any]]  # shows progress while a list is gone through: (list, what for)
 
 
@@ -45,16 +51,15 @@ class DatasetOptions:
     seed: int = 42
     columns: Mapping[str, str] = field(default_factory=dict)
     overwrite: bool = False
-
-
-@dataclass(frozen=True)
-class Excluded:
-    """A description that did not become a row."""
-
-    where: str  # file and line
-    image: str
-    participant: str
-    reason: str
+    participants_table: Path | None = None
+    rules: Rules = field(default_factory=Rules)
+    review: Path | None = None
+    clean_speech: bool = False
+    fillers: Path | None = None
+    split: By = "image"
+    folds: int | None = None
+    pseudonyms: Path | None = None
+    statements: card.Statements = field(default_factory=card.Statements)
 
 
 @dataclass(frozen=True)
@@ -62,12 +67,13 @@ class FixationCounts:
     read: int
     without_description: int  # on images that nobody described
     off_image: int  # beyond the borders of a described image; dropped
+    excluded: int  # of somebody whose fixations on an image break a rule; in no map
     used: int  # in a map
 
     @property
     def unused(self) -> int:
         """On described images, but of people or rows that became no sample."""
-        return self.read - self.without_description - self.off_image - self.used
+        return self.read - self.without_description - self.off_image - self.excluded - self.used
 
 
 @dataclass(frozen=True)
@@ -76,9 +82,15 @@ class BuiltDataset:
 
     options: DatasetOptions
     folder: Path
-    rows: dict[str, list[dict[str, Any]]]  # split -> rows
+    rows: dict[str, list[dict[str, Any]]]  # "stage1" or "fold1/stage1" -> rows
+    splits: list[Split]
+    neither: dict[str, list[str]]  # split -> the ids of samples whose image and participant are on different sides
+    originals: dict[str, str]  # image -> the image with equal content that stands for it, where there are several
     excluded: list[Excluded]
+    review: list[review.Line]
     fixations: FixationCounts
+    people_per_map: list[int]
+    fields: list[str]  # further fields of the rows
     normalized: bool  # stage-1 targets are style-normalised
 
     @property
@@ -89,50 +101,88 @@ class BuiltDataset:
 
     @property
     def dataset_names(self) -> dict[str, str]:
-        """split -> name in the registry."""
-        return _dataset_names(self.options.name)
+        """ "stage1" or "fold1/stage1" -> name in the registry."""
+        return {key: f"{self.options.name}_{key.replace('/', '_')}" for key in self.rows}
+
+    def rows_of(self, split: Split) -> dict[str, list[dict[str, Any]]]:
+        """stage1, stage2 and test of a split."""
+        return {name: self.rows[_key(split.name, name)] for name in SPLITS}
 
 
 def build_dataset(options: DatasetOptions, track: Track = lambda items, _: items) -> BuiltDataset:
     """Build and register a data set.
 
-    Writes `<dataset_dir>/<name>/` (images, maps, stage1.json, stage2.json, test.json, README.md, preview.png) and the
-    entries `<name>_stage1`, `<name>_stage2` and `<name>_test`. Everything is made in a hidden folder beside it and
-    moved into place at the end, so an error or an interruption leaves what was there before.
+    Writes `<dataset_dir>/<name>/` (images, maps, stage1.json, stage2.json, test.json, README.md, preview.png,
+    splits.json, excluded.csv, review.csv) and the entries `<name>_stage1`, `<name>_stage2` and `<name>_test`; with
+    folds, `fold1/stage1.json` and `<name>_fold1_stage1` and so on. Everything is made in a hidden folder beside it and
+    moved into place at the end, so an error or an interruption leaves what was there before. What people wrote into
+    `review.csv` is read first, and stands in the new one.
 
     Raises:
         DataError: bad input, or something in the way that this command did not make.
     """
+    folder = options.dataset_dir / options.name
+    _recover(folder)
     _check_target(options)
-    descriptions = read_descriptions(options.descriptions)
-    fixations = read_fixations(options.fixations, options.columns)
+    reviewed = _content(folder / review.FILE)
+    inputs = read_inputs(options)
+    descriptions, fixations = inputs.descriptions, inputs.fixations
     where: dict[str, str] = {}  # the first row that names an image
     for description in descriptions:
         where.setdefault(description.image, description.where)
     sizes = {image: _image_size(options.images, image, where[image]) for image in track(list(where), "Checking images")}
 
-    samples, excluded = _match(descriptions, fixations, sizes, options)
-    test_images = split_by_image({d.image: d.category or "" for d in samples}, options.test_fraction, options.seed)
-    maps = _fixations_of_maps(samples, fixations, sizes, options)
+    judged = judge(inputs, sizes, lambda of: _weight(of, options), options)
+    samples = judged.samples
+    originals = _originals(sorted({sample.image for sample in samples}), options.images)
+    splits = make_splits(
+        {sample.image: sample.category or "" for sample in samples},
+        sorted({sample.participant for sample in samples}),
+        options.split,
+        options.test_fraction,
+        options.folds,
+        options.seed,
+        originals,
+    )
+    rows = _rows(samples, splits, originals, options)
+    maps = _maps_of_sides(samples, splits, judged.fixations, sizes, options)
     described = {image: fixations[image] for image in sizes if image in fixations}
+    on_image = {image: int(of.on_image(sizes[image]).sum()) for image, of in described.items()}
+    of_rules = {image: int(of.on_image(sizes[image]).sum()) for image, of in judged.fixations.items()}
     built = BuiltDataset(
         options=options,
-        folder=options.dataset_dir / options.name,
-        rows=_rows(samples, test_images, options),
-        excluded=excluded,
+        folder=folder,
+        rows=rows,
+        splits=splits,
+        neither={
+            split.name: [one.id for one in samples if split.side(one.image, one.participant) is None]
+            for split in splits
+        },
+        originals=originals,
+        excluded=judged.excluded,
+        review=review.update(inputs.review, descriptions, judged.automatic),
         fixations=FixationCounts(
             read=sum(map(len, fixations.values())),
             without_description=sum(len(of) for image, of in fixations.items() if image not in sizes),
-            off_image=sum(int((~of.on_image(sizes[image])).sum()) for image, of in described.items()),
-            used=sum(len(of) for _, of in maps.values()),
+            off_image=sum(map(len, described.values())) - sum(on_image.values()),
+            excluded=sum(on_image.values()) - sum(of_rules.values()),
+            used=_used(maps),
         ),
+        people_per_map=[len(np.unique(of.participant)) for _, of in maps.values()],
+        fields=sorted({name for sample in samples for name in sample.extra}),
         normalized=samples[0].normalized is not None,
     )
+    for split in splits:
+        sides = built.rows_of(split)
+        check_split(sides["stage1"] + sides["stage2"], sides["test"], options.split)
 
     options.dataset_dir.mkdir(parents=True, exist_ok=True)
     building = options.dataset_dir / f".{options.name}.building-{uuid4().hex[:8]}"
     try:
         _write_files(building, built, maps, sizes, track)
+        pseudonyms.refuse_ids(building / options.name, inputs.ids)
+        if _content(folder / review.FILE) != reviewed:
+            raise DataError(f"{folder / review.FILE} was changed while the data set was made; run the command again.")
         _move_into_place(building / options.name, built)
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -148,10 +198,15 @@ def _check_target(options: DatasetOptions) -> None:
         raise DataError(
             f"The prompt is '{options.prompt}'; expected the question alone, this command adds <image> itself."
         )
+    options.rules.check()
+    if options.fillers is not None and not options.clean_speech:
+        raise DataError("--fillers says what --clean-speech takes out; give both, or none.")
     if not options.sigma_px >= 1:
         raise DataError(f"The Gaussian's width is {options.sigma_px:g} pixels; expected at least 1.")
     folder = options.dataset_dir / options.name
-    foreign = registry.foreign_entries(options.dataset_dir, _dataset_names(options.name).values())
+    splits = [""] if options.folds is None else [f"fold{i + 1}" for i in range(options.folds)]
+    names = [f"{options.name}_{_key(split, name).replace('/', '_')}" for split in splits for name in SPLITS]
+    foreign = registry.foreign_entries(options.dataset_dir, names)
     if options.overwrite:
         return
     if foreign:
@@ -160,8 +215,9 @@ def _check_target(options: DatasetOptions) -> None:
             "choose another --name, or replace it by --overwrite."
         )
     if folder.exists():
-        own = _dataset_names(options.name)["stage1"] in registry.read_registry(options.dataset_dir)
-        other = sorted(path.name for path in folder.iterdir() if path.name not in _OWN_FILES) if folder.is_dir() else []
+        own = registry.own_entries(options.dataset_dir, options.name)
+        content = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        other = [name for name in content if not _OWN_FILES.fullmatch(name)]
         if not own or other:
             what = f"holds {other[0]}" if other else "is not in the registry"
             raise DataError(
@@ -170,8 +226,9 @@ def _check_target(options: DatasetOptions) -> None:
             )
 
 
-def _dataset_names(name: str) -> dict[str, str]:
-    return {split: f"{name}_{split}" for split in SPLITS}
+def _key(split: str, name: str) -> str:
+    """The key of some rows, which is also their file without its ending: "test", or "fold1/test"."""
+    return f"{split}/{name}" if split else name
 
 
 def _image_size(folder: Path, image: str, where: str) -> tuple[int, int]:
@@ -195,39 +252,56 @@ def _image_size(folder: Path, image: str, where: str) -> tuple[int, int]:
     return size
 
 
-def _match(
-    descriptions: Sequence[Description],
+def _originals(images: Sequence[str], folder: Path) -> dict[str, str]:
+    """For each image that has copies, the first of them by name."""
+    by_content: dict[str, list[str]] = {}
+    for image in images:
+        by_content.setdefault(card.sha256(folder / image), []).append(image)
+    return {image: copies[0] for copies in by_content.values() if len(copies) > 1 for image in copies}
+
+
+def _maps_of_sides(
+    samples: Sequence[Description],
+    splits: Sequence[Split],
     fixations: Mapping[str, Fixations],
     sizes: Mapping[str, tuple[int, int]],
     options: DatasetOptions,
-) -> tuple[list[Description], list[Excluded]]:
-    """Keep the descriptions whose speaker has fixations on the image."""
-    samples: list[Description] = []
-    excluded: list[Excluded] = []
-    for description in descriptions:
-        reason = None
-        if description.image not in fixations:
-            reason = "nobody has fixations on this image"
-        else:
-            on_this = fixations[description.image]
-            own = on_this.where(on_this.participant == description.participant)
-            seen = own.where(own.on_image(sizes[description.image]))
-            if not len(own):
-                reason = "the participant has no fixations on this image"
-            elif not len(seen):
-                reason = f"all of the participant's fixations ({len(own)}) lie outside the image"
-            elif not _weight(seen, options).any():
-                reason = "the participant's fixations on this image last 0 ms"
-        if reason is None:
-            samples.append(description)
-        else:
-            excluded.append(Excluded(description.where, description.image, description.participant, reason))
-    if not samples:
-        raise DataError(
-            f"No row of {options.descriptions} can be used: {excluded[0].where} is excluded because "
-            f"{excluded[0].reason}; do the names of images and participants agree with {options.fixations}?"
-        )
-    return samples, excluded
+) -> dict[str, tuple[str, Fixations]]:
+    """Name of the map -> its image and the fixations that it is made of.
+
+    Where participants are split, a map of all participants would carry the gaze of those of the test into the training:
+    then each side has maps of its own people only.
+    """
+    maps: dict[str, tuple[str, Fixations]] = {}
+    for split in splits:
+        for side in SIDES:
+            of_side = [one for one in samples if split.side(one.image, one.participant) == side]
+            seen = fixations
+            if _maps_are_split(options):
+                people = sorted({one.participant for one in of_side})
+                seen = {image: of.where(np.isin(of.participant, people)) for image, of in fixations.items()}
+            for name, of_map in _fixations_of_maps(of_side, seen, sizes, options).items():
+                maps[_map_folder(split, side, options) + name] = of_map
+    return maps
+
+
+def _maps_are_split(options: DatasetOptions) -> bool:
+    return options.maps == "image" and options.split != "image"
+
+
+def _map_folder(split: Split, side: Side, options: DatasetOptions) -> str:
+    if not _maps_are_split(options):
+        return ""
+    return f"{_key(split.name, 'train' if side == 'training' else 'test')}/"
+
+
+def _used(maps: Mapping[str, tuple[str, Fixations]]) -> int:
+    """How many fixations are in a map; one that is in several (of several folds) counts once."""
+    used: dict[tuple[str, str], int] = {}
+    for image, of in maps.values():
+        for participant, number in zip(*np.unique(of.participant, return_counts=True), strict=True):
+            used[image, str(participant)] = int(number)
+    return sum(used.values())
 
 
 def _fixations_of_maps(
@@ -258,24 +332,44 @@ def _weight(fixations: Fixations, options: DatasetOptions) -> np.ndarray:
 
 
 def _rows(
-    samples: Sequence[Description], test_images: set[str], options: DatasetOptions
+    samples: Sequence[Description], splits: Sequence[Split], originals: Mapping[str, str], options: DatasetOptions
 ) -> dict[str, list[dict[str, Any]]]:
-    """The rows of each split, in the order of the descriptions."""
-    rows: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
-    for sample in samples:
-        if sample.image in test_images:
-            rows["test"].append(_row(sample, sample.text, options))
-        else:
-            rows["stage1"].append(_row(sample, sample.normalized or sample.text, options))
-            rows["stage2"].append(_row(sample, sample.text, options))
+    """The rows of each file, in the order of the descriptions.
+
+    Raises:
+        DataError: a training or a test set would be empty.
+    """
+    rows: dict[str, list[dict[str, Any]]] = {_key(split.name, name): [] for split in splits for name in SPLITS}
+    for split in splits:
+        stage1, stage2, test = (rows[_key(split.name, name)] for name in SPLITS)
+        for sample in samples:
+            side = split.side(sample.image, sample.participant)
+            if side is None:
+                continue
+            saliency = f"{options.name}/maps/{_map_folder(split, side, options)}{_map_name(sample, options)}"
+            if side == "test":
+                test.append(_row(sample, sample.text, saliency, originals, options))
+            else:
+                stage1.append(_row(sample, sample.normalized or sample.text, saliency, originals, options))
+                stage2.append(_row(sample, sample.text, saliency, originals, options))
+        for name, of_side in (("training", stage2), ("test", test)):
+            if not of_side:
+                raise DataError(
+                    f"The {name} set{' of ' * bool(split.name)}{split.name} would be empty: none of its participants "
+                    "described one of its images; choose another --seed or --test-fraction, or --split image."
+                )
     return rows
 
 
-def _row(sample: Description, target: str, options: DatasetOptions) -> dict[str, Any]:
+def _row(
+    sample: Description, target: str, saliency: str, originals: Mapping[str, str], options: DatasetOptions
+) -> dict[str, Any]:
     """One row in LLaMA-Factory's sharegpt form; paths are relative to the dataset folder."""
+    original = originals.get(sample.image)
     return {
         "id": sample.id,
         "image_id": sample.image_id,
+        **({"same_image_as": str(PurePosixPath(original).with_suffix(""))} if original else {}),
         "participant": sample.participant,
         **({"category": sample.category} if sample.category else {}),
         **sample.extra,
@@ -284,7 +378,7 @@ def _row(sample: Description, target: str, options: DatasetOptions) -> dict[str,
             {"from": "gpt", "value": target},
         ],
         "images": [f"{options.name}/images/{sample.image}"],
-        "saliencies": [f"{options.name}/maps/{_map_name(sample, options)}"],
+        "saliencies": [saliency],
     }
 
 
@@ -308,11 +402,69 @@ def _write_files(
         path = folder / "maps" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode_map(saliency))
-    for split, rows in built.rows.items():
-        text = json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
-        (folder / f"{split}.json").write_text(text, encoding="utf-8")
+    for key, rows in built.rows.items():
+        (folder / key).parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"{key}.json").write_text(_json(rows), encoding="utf-8")
+    (folder / "splits.json").write_text(_json(_splits_record(built)), encoding="utf-8")
+    (folder / "excluded.csv").write_text(excluded_table(built.excluded), encoding="utf-8", newline="")
+    registry.write_atomically(folder / review.FILE, review.review_table(built.review))  # which is on the disk then
     (folder / "README.md").write_text(card.data_card(built), encoding="utf-8")
-    contact_sheet(built.rows, media_dir, per_image=1 if options.maps == "image" else 2).save(folder / "preview.png")
+    contact_sheet(built.rows_of(built.splits[0]), media_dir, per_image=1 if options.maps == "image" else 2).save(
+        folder / "preview.png"
+    )
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _splits_record(built: BuiltDataset) -> dict[str, Any]:
+    """The content of `splits.json`."""
+    options = built.options
+
+    def members(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return {
+            "rows": len(rows),
+            "images": sorted({row["image_id"] for row in rows}),
+            "participants": sorted({row["participant"] for row in rows}),
+        }
+
+    return {
+        "made_by": registry.MADE_BY,
+        "versions": card.versions(),
+        "by": options.split,
+        "seed": options.seed,
+        **({"test_fraction": options.test_fraction} if options.folds is None else {"folds": options.folds}),
+        "same_images": sorted(
+            [image for image, of in built.originals.items() if of == original]
+            for original in set(built.originals.values())
+        ),
+        "splits": [
+            {
+                "name": split.name or built.options.name,
+                "training": members(built.rows_of(split)["stage2"]),
+                "test": members(built.rows_of(split)["test"]),
+                "in_neither": built.neither[split.name],
+            }
+            for split in built.splits
+        ],
+    }
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _recover(folder: Path) -> None:
+    """Put a former folder back that a crash left set aside, before the new one was in its place."""
+    if not folder.exists():
+        formers = sorted(_formers(folder), key=lambda path: path.stat().st_mtime)
+        if formers:
+            formers[-1].rename(folder)
+
+
+def _formers(folder: Path) -> list[Path]:
+    return list(folder.parent.glob(f".{folder.name}.former-*"))
 
 
 def _move_into_place(finished: Path, built: BuiltDataset) -> None:
@@ -326,9 +478,10 @@ def _move_into_place(finished: Path, built: BuiltDataset) -> None:
         registry.register(
             built.options.dataset_dir,
             {
-                name: registry.gaze_entry(f"{built.options.name}/{split}.json")
-                for split, name in built.dataset_names.items()
+                name: registry.gaze_entry(f"{built.options.name}/{key}.json")
+                for key, name in built.dataset_names.items()
             },
+            stale=registry.own_entries(built.options.dataset_dir, built.options.name),
         )
     except BaseException:
         if built.folder.exists():
@@ -336,5 +489,5 @@ def _move_into_place(finished: Path, built: BuiltDataset) -> None:
         if replaces:
             former.rename(built.folder)
         raise
-    if replaces:
-        shutil.rmtree(former) if former.is_dir() else former.unlink()
+    for path in _formers(built.folder):  # also of a run that crashed here
+        shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from llamafactory_gaze.data.build import DatasetOptions
+from llamafactory_gaze.data.exclusions import NO_RULES
 
 
 IMAGE_SIZES = {"a1.png": (80, 60), "a2.png": (80, 60), "a3.jpg": (50, 70), "b1.png": (64, 64), "b2.png": (90, 30)}
@@ -44,6 +45,7 @@ class Recording:
             "dataset_dir": self.folder / "registry",
             "sigma_px": 4.0,
             "test_fraction": 0.4,
+            "rules": NO_RULES,
         }
         return DatasetOptions(**(settings | changes))
 
