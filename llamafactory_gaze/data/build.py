@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -21,12 +21,12 @@ from llamafactory_gaze.data.fixations import Fixations
 from llamafactory_gaze.data.heatmaps import encode_map, fixation_heatmap
 from llamafactory_gaze.data.inputs import read_inputs
 from llamafactory_gaze.data.preview import contact_sheet
+from llamafactory_gaze.data.rows import SPLITS, key_of, make_rows, splits_record
 from llamafactory_gaze.data.samples import judge
-from llamafactory_gaze.data.split import By, Side, Split, check_split, make_splits
+from llamafactory_gaze.data.split import By, Side, Split, check_split, make_splits, same_content
 from llamafactory_gaze.data.tables import DataError
 
 
-SPLITS = ("stage1", "stage2", "test")
 SIDES: tuple[Side, Side] = ("training", "test")
 _OWN_FILES = re.compile(
     r"images|maps|stage[12]\.json|test\.json|fold[0-9]+|README\.md|preview\.png|excluded\.csv|review\.csv|splits\.json"
@@ -60,6 +60,11 @@ class DatasetOptions:
     folds: int | None = None
     pseudonyms: Path | None = None
     statements: card.Statements = field(default_factory=card.Statements)
+
+    @property
+    def maps_are_split(self) -> bool:
+        """The maps of all participants are made for each side of a split of the participants, of its own people."""
+        return self.maps == "image" and self.split != "image"
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ class BuiltDataset:
 
     def rows_of(self, split: Split) -> dict[str, list[dict[str, Any]]]:
         """stage1, stage2 and test of a split."""
-        return {name: self.rows[_key(split.name, name)] for name in SPLITS}
+        return {name: self.rows[key_of(split.name, name)] for name in SPLITS}
 
 
 def build_dataset(options: DatasetOptions, track: Track = lambda items, _: items) -> BuiltDataset:
@@ -122,8 +127,9 @@ def build_dataset(options: DatasetOptions, track: Track = lambda items, _: items
         DataError: bad input, or something in the way that this command did not make.
     """
     folder = options.dataset_dir / options.name
+    _check_options(options)
     _recover(folder)
-    _check_target(options)
+    _check_target(options, folder)
     reviewed = _content(folder / review.FILE)
     inputs = read_inputs(options)
     descriptions, fixations = inputs.descriptions, inputs.fixations
@@ -134,7 +140,7 @@ def build_dataset(options: DatasetOptions, track: Track = lambda items, _: items
 
     judged = judge(inputs, sizes, lambda of: _weight(of, options), options)
     samples = judged.samples
-    originals = _originals(sorted({sample.image for sample in samples}), options.images)
+    originals = same_content([*{sample.image for sample in samples}], options.images)
     splits = make_splits(
         {sample.image: sample.category or "" for sample in samples},
         sorted({sample.participant for sample in samples}),
@@ -144,7 +150,9 @@ def build_dataset(options: DatasetOptions, track: Track = lambda items, _: items
         options.seed,
         originals,
     )
-    rows = _rows(samples, splits, originals, options)
+    rows = make_rows(
+        samples, splits, originals, lambda sample, split, side: _map_path(sample, split, side, options), options
+    )
     maps = _maps_of_sides(samples, splits, judged.fixations, sizes, options)
     described = {image: fixations[image] for image in sizes if image in fixations}
     on_image = {image: int(of.on_image(sizes[image]).sum()) for image, of in described.items()}
@@ -189,7 +197,7 @@ def build_dataset(options: DatasetOptions, track: Track = lambda items, _: items
     return built
 
 
-def _check_target(options: DatasetOptions) -> None:
+def _check_options(options: DatasetOptions) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", options.name):
         raise DataError(
             f"The name is '{options.name}'; expected letters, digits, '_', '-' and '.', a letter or digit first."
@@ -203,9 +211,11 @@ def _check_target(options: DatasetOptions) -> None:
         raise DataError("--fillers says what --clean-speech takes out; give both, or none.")
     if not options.sigma_px >= 1:
         raise DataError(f"The Gaussian's width is {options.sigma_px:g} pixels; expected at least 1.")
-    folder = options.dataset_dir / options.name
+
+
+def _check_target(options: DatasetOptions, folder: Path) -> None:
     splits = [""] if options.folds is None else [f"fold{i + 1}" for i in range(options.folds)]
-    names = [f"{options.name}_{_key(split, name).replace('/', '_')}" for split in splits for name in SPLITS]
+    names = [f"{options.name}_{key_of(split, name).replace('/', '_')}" for split in splits for name in SPLITS]
     foreign = registry.foreign_entries(options.dataset_dir, names)
     if options.overwrite:
         return
@@ -224,11 +234,6 @@ def _check_target(options: DatasetOptions) -> None:
                 f"{folder} exists and {what}, so this command did not make it as it is; choose another --name, or "
                 "replace the whole folder by --overwrite."
             )
-
-
-def _key(split: str, name: str) -> str:
-    """The key of some rows, which is also their file without its ending: "test", or "fold1/test"."""
-    return f"{split}/{name}" if split else name
 
 
 def _image_size(folder: Path, image: str, where: str) -> tuple[int, int]:
@@ -252,14 +257,6 @@ def _image_size(folder: Path, image: str, where: str) -> tuple[int, int]:
     return size
 
 
-def _originals(images: Sequence[str], folder: Path) -> dict[str, str]:
-    """For each image that has copies, the first of them by name."""
-    by_content: dict[str, list[str]] = {}
-    for image in images:
-        by_content.setdefault(card.sha256(folder / image), []).append(image)
-    return {image: copies[0] for copies in by_content.values() if len(copies) > 1 for image in copies}
-
-
 def _maps_of_sides(
     samples: Sequence[Description],
     splits: Sequence[Split],
@@ -277,7 +274,7 @@ def _maps_of_sides(
         for side in SIDES:
             of_side = [one for one in samples if split.side(one.image, one.participant) == side]
             seen = fixations
-            if _maps_are_split(options):
+            if options.maps_are_split:
                 people = sorted({one.participant for one in of_side})
                 seen = {image: of.where(np.isin(of.participant, people)) for image, of in fixations.items()}
             for name, of_map in _fixations_of_maps(of_side, seen, sizes, options).items():
@@ -285,14 +282,15 @@ def _maps_of_sides(
     return maps
 
 
-def _maps_are_split(options: DatasetOptions) -> bool:
-    return options.maps == "image" and options.split != "image"
-
-
 def _map_folder(split: Split, side: Side, options: DatasetOptions) -> str:
-    if not _maps_are_split(options):
+    if not options.maps_are_split:
         return ""
-    return f"{_key(split.name, 'train' if side == 'training' else 'test')}/"
+    return f"{key_of(split.name, 'train' if side == 'training' else 'test')}/"
+
+
+def _map_path(sample: Description, split: Split, side: Side, options: DatasetOptions) -> str:
+    """Relative to the dataset folder."""
+    return f"{options.name}/maps/{_map_folder(split, side, options)}{_map_name(sample, options)}"
 
 
 def _used(maps: Mapping[str, tuple[str, Fixations]]) -> int:
@@ -331,57 +329,6 @@ def _weight(fixations: Fixations, options: DatasetOptions) -> np.ndarray:
     return fixations.duration_ms if options.weight == "duration" else np.ones(len(fixations))
 
 
-def _rows(
-    samples: Sequence[Description], splits: Sequence[Split], originals: Mapping[str, str], options: DatasetOptions
-) -> dict[str, list[dict[str, Any]]]:
-    """The rows of each file, in the order of the descriptions.
-
-    Raises:
-        DataError: a training or a test set would be empty.
-    """
-    rows: dict[str, list[dict[str, Any]]] = {_key(split.name, name): [] for split in splits for name in SPLITS}
-    for split in splits:
-        stage1, stage2, test = (rows[_key(split.name, name)] for name in SPLITS)
-        for sample in samples:
-            side = split.side(sample.image, sample.participant)
-            if side is None:
-                continue
-            saliency = f"{options.name}/maps/{_map_folder(split, side, options)}{_map_name(sample, options)}"
-            if side == "test":
-                test.append(_row(sample, sample.text, saliency, originals, options))
-            else:
-                stage1.append(_row(sample, sample.normalized or sample.text, saliency, originals, options))
-                stage2.append(_row(sample, sample.text, saliency, originals, options))
-        for name, of_side in (("training", stage2), ("test", test)):
-            if not of_side:
-                raise DataError(
-                    f"The {name} set{' of ' * bool(split.name)}{split.name} would be empty: none of its participants "
-                    "described one of its images; choose another --seed or --test-fraction, or --split image."
-                )
-    return rows
-
-
-def _row(
-    sample: Description, target: str, saliency: str, originals: Mapping[str, str], options: DatasetOptions
-) -> dict[str, Any]:
-    """One row in LLaMA-Factory's sharegpt form; paths are relative to the dataset folder."""
-    original = originals.get(sample.image)
-    return {
-        "id": sample.id,
-        "image_id": sample.image_id,
-        **({"same_image_as": str(PurePosixPath(original).with_suffix(""))} if original else {}),
-        "participant": sample.participant,
-        **({"category": sample.category} if sample.category else {}),
-        **sample.extra,
-        "conversations": [
-            {"from": "human", "value": f"<image>{options.prompt}"},
-            {"from": "gpt", "value": target},
-        ],
-        "images": [f"{options.name}/images/{sample.image}"],
-        "saliencies": [saliency],
-    }
-
-
 def _write_files(
     media_dir: Path,
     built: BuiltDataset,
@@ -405,7 +352,7 @@ def _write_files(
     for key, rows in built.rows.items():
         (folder / key).parent.mkdir(parents=True, exist_ok=True)
         (folder / f"{key}.json").write_text(_json(rows), encoding="utf-8")
-    (folder / "splits.json").write_text(_json(_splits_record(built)), encoding="utf-8")
+    (folder / "splits.json").write_text(_json(splits_record(built)), encoding="utf-8")
     (folder / "excluded.csv").write_text(excluded_table(built.excluded), encoding="utf-8", newline="")
     registry.write_atomically(folder / review.FILE, review.review_table(built.review))  # which is on the disk then
     (folder / "README.md").write_text(card.data_card(built), encoding="utf-8")
@@ -416,39 +363,6 @@ def _write_files(
 
 def _json(content: Any) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-
-
-def _splits_record(built: BuiltDataset) -> dict[str, Any]:
-    """The content of `splits.json`."""
-    options = built.options
-
-    def members(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        return {
-            "rows": len(rows),
-            "images": sorted({row["image_id"] for row in rows}),
-            "participants": sorted({row["participant"] for row in rows}),
-        }
-
-    return {
-        "made_by": registry.MADE_BY,
-        "versions": card.versions(),
-        "by": options.split,
-        "seed": options.seed,
-        **({"test_fraction": options.test_fraction} if options.folds is None else {"folds": options.folds}),
-        "same_images": sorted(
-            [image for image, of in built.originals.items() if of == original]
-            for original in set(built.originals.values())
-        ),
-        "splits": [
-            {
-                "name": split.name or built.options.name,
-                "training": members(built.rows_of(split)["stage2"]),
-                "test": members(built.rows_of(split)["test"]),
-                "in_neither": built.neither[split.name],
-            }
-            for split in built.splits
-        ],
-    }
 
 
 def _content(path: Path) -> bytes | None:

@@ -51,7 +51,9 @@ def data_card(built: BuiltDataset) -> str:
     names = built.dataset_names
     counts = built.fixations
     maps = (
-        "one per image, made of the fixations of all participants who saw it (the paper's)"
+        "one per image for the training and one for the test, made of the fixations of the participants of that side"
+        if options.maps_are_split
+        else "one per image, made of the fixations of all participants who saw it (the paper's)"
         if options.maps == "image"
         else "one per image and participant, made of that participant's own fixations. These maps are personal data"
     )
@@ -228,11 +230,11 @@ def _split_in_words(built: BuiltDataset) -> str:
             filter(None, (f"{split.name} {len(built.neither[split.name])}".strip() for split in built.splits))
         )
         parts.append(f"Samples in neither, of a test image by a training participant or the reverse: {left}.")
-    if options.split != "image" and options.maps == "image":
-        parts.append("The maps of each side are made of the fixations of its own participants.")
     if built.originals:
         count = len(set(built.originals.values()))
-        parts.append(f"{len(built.originals)} files are copies of {count} images; copies are on the same side.")
+        parts.append(
+            f"{len(built.originals)} files hold {_count(count, 'picture')} between them; such copies are on the same side."
+        )
     where = "test" if options.folds is not None else "training and test"
     return " ".join(parts) + f"\n\nImages (descriptions) of {where}, and people, in each category:"
 
@@ -240,12 +242,12 @@ def _split_in_words(built: BuiltDataset) -> str:
 def _rules_in_words(options: DatasetOptions) -> str:
     rules = options.rules
     words = [
-        (rules.min_fixations > 0, f"at least {rules.min_fixations} fixations of the speaker on the image"),
+        (rules.min_fixations > 0, f"at least {_count(rules.min_fixations, 'fixation')} of the speaker on the image"),
         (rules.min_on_image > 0, f"at least {rules.min_on_image:.0%} of the speaker's fixations on it"),
         (rules.min_looking_ms > 0, f"at least {rules.min_looking_ms:g} ms of looking"),
         (rules.max_one_fixation < 1, f"at most {rules.max_one_fixation:.1%} of a map's weight in one fixation"),
         (rules.min_spread > 0, f"fixations of a map that spread over at least {rules.min_spread:g} of the diagonal"),
-        (rules.min_words > 0, f"at least {rules.min_words} words"),
+        (rules.min_words > 0, f"at least {_count(rules.min_words, 'word')}"),
         (bool(rules.inaudible), f"no mark of inaudible speech (`{rules.inaudible}`)"),
         (bool(rules.incomplete), f"no end that breaks off (`{rules.incomplete}`)"),
     ]
@@ -279,6 +281,10 @@ def _people_file(options: DatasetOptions) -> list[tuple[str, str]]:
     if options.participants_table is None or options.pseudonyms is not None:
         return []
     return [(options.participants_table.name, sha256(options.participants_table))]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _range(numbers: Sequence[int]) -> str:

@@ -24,13 +24,13 @@ if TYPE_CHECKING:  # the command line takes its defaults from here, and should n
 
 # Transcribers' marks: [inaudible], (unverständlich), <unclear 00:12>; xxx in the CHAT convention; ??? by hand.
 INAUDIBLE = (
-    r"[\[(<{]\s*(inaudible|unintelligible|incomprehensible|unclear|indistinct|unverst[äa]e?ndlich|unv\.|undeutlich"
-    r"|inintelligible|ininteligible|incomprensible|inaudibile|incomprensibile)\b[^\])>}]*[\])>}]"
-    r"|(?<!\w)x{3,}(?!\w)|\?{3,}"
+    r"[\[(<{]\s*(inaudible|unintelligible|incomprehensible|unclear|indistinct|unverst(ä|ae)ndlich|unv\.|undeutlich"
+    r"|inintelligible|ininteligible|incomprensible|inaudibile|incomprensibile)"
+    r"\s*(speech|words?|audio|voice)?[\s\d:.?!]*[\])>}]|(?<!\w)x{3,}(?!\w)|\?{3,}"
 )
-# A text that breaks off: "...", a dash; +... and +/. in the CHAT convention; [incomplete], (abgebrochen).
+# A text that breaks off: "...", a dash; +/. and its like in the CHAT convention; [incomplete], (abgebrochen).
 INCOMPLETE = (
-    r"(\.{3}|…|[-\u2013\u2014]|\+/{0,2}\.{1,3}|[\[(<{]\s*(incomplete|unfinished|abgebrochen|unvollst[äa]e?ndig)\s*[\])>}])"
+    r"(\.{3}|…|[-\u2013\u2014]|\+//?[.?]|\+\.\.\?|[\[(<{]\s*(incomplete|unfinished|abgebrochen|unvollst(ä|ae)ndig)\s*[\])>}])"
     r"\s*[\"'”\u2019»)]*\s*$"
 )
 # Scripts that are written without spaces: each letter counts as a word.

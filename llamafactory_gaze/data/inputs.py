@@ -50,6 +50,11 @@ def read_inputs(options: DatasetOptions) -> Inputs:
         return Inputs(descriptions, fixations, review.merge(lines, newer), [])
 
     pseudonyms.check_fields(descriptions)
+    if not options.pseudonyms.exists() and any(pseudonyms.CODE.fullmatch(one.participant) for one in lines.values()):
+        raise DataError(
+            f"{folder / review.FILE} is kept under codes, but the salt file {options.pseudonyms} does not exist, and a "
+            f"new one would give other codes; name the one that was used, or move {review.FILE} away."
+        )
     codes = pseudonyms.Pseudonyms(pseudonyms.read_salt(options.pseudonyms, folder))
     return Inputs(
         codes.of_descriptions(descriptions),

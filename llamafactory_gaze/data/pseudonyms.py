@@ -98,22 +98,17 @@ def read_salt(path: Path, folder: Path) -> bytes:
     return salt
 
 
-def check_fields(descriptions: Iterable[Description]) -> None:
-    """Refuse a further column that repeats the participant: `refuse_ids` cannot find ids that are plain numbers.
+def check_fields(descriptions: Sequence[Description]) -> None:
+    """Refuse a further column that says in every row who it is: `refuse_ids` does not look for ids that are numbers.
 
     Raises:
         DataError: names the column.
     """
-    copies: dict[str, set[str]] = {}
-    differing: set[str] = set()
-    for one in descriptions:
-        for name, cell in one.extra.items():
-            copies.setdefault(name, set()).add(one.participant)
-            if cell != one.participant:
-                differing.add(name)
-    for name, participants in copies.items():
-        if name not in differing and len(participants) > 1:
-            raise DataError(f"The column {name} repeats the participant, so --pseudonyms would be in vain; remove it.")
+    if len({one.participant for one in descriptions}) < 2:
+        return
+    for name in descriptions[0].extra:
+        if all(re.search(_as_word(re.escape(one.participant)), str(one.extra[name])) for one in descriptions):
+            raise DataError(f"The column {name} holds the participant, so --pseudonyms would be in vain; remove it.")
 
 
 def refuse_ids(folder: Path, ids: Iterable[str]) -> None:
@@ -127,7 +122,7 @@ def refuse_ids(folder: Path, ids: Iterable[str]) -> None:
     words = sorted((re.escape(one) for one in ids if not one.isdigit()), key=len, reverse=True)
     if not words:
         return
-    pattern = re.compile(rf"(?<![^\W_])(?:{'|'.join(words)})(?![^\W_])")
+    pattern = re.compile(_as_word("|".join(words)))
     advice = "so --pseudonyms would be in vain; change it there (or the id, where the same word means something else)"
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -142,3 +137,8 @@ def refuse_ids(folder: Path, ids: Iterable[str]) -> None:
                     raise DataError(
                         f"{name}, line {number} would contain the participant's id {match[0]} ('{near}'), {advice}."
                     )
+
+
+def _as_word(pattern: str) -> str:
+    """Not inside a longer word or number; an underscore parts words here, as in names of files."""
+    return rf"(?<![^\W_])(?:{pattern})(?![^\W_])"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -33,6 +35,15 @@ class Split:
         if len(set(sides)) > 1:
             return None
         return "test" if sides[0] else "training"
+
+
+def same_content(images: Sequence[str], folder: Path) -> dict[str, str]:
+    """For each image whose file equals that of another, the first of them by name: for a split they are one image."""
+    copies: dict[str, list[str]] = {}
+    for image in sorted(images):
+        with (folder / image).open("rb") as file:
+            copies.setdefault(hashlib.file_digest(file, "sha256").hexdigest(), []).append(image)
+    return {image: names[0] for names in copies.values() if len(names) > 1 for image in names}
 
 
 def make_splits(
@@ -111,7 +122,7 @@ def hold_out(categories: Mapping[str, str], test_fraction: float, seed: int, wha
     for category in by_loss[: total - sum(count.values())]:
         count[category] += 1
 
-    rng = np.random.default_rng(seed)
+    rng = _generator(seed, what)
     test: set[str] = set()
     for category in sorted(members):
         order = rng.permutation(len(members[category]))
@@ -132,11 +143,16 @@ def make_folds(categories: Mapping[str, str], folds: int, seed: int, what: str =
         raise DataError(
             f"{folds} folds by {what} need at least {folds} {what}s with usable rows, found {len(categories)}."
         )
-    rng = np.random.default_rng(seed)
+    rng = _generator(seed, what)
     dealt: list[str] = []
     for _, names in sorted(_members(categories).items()):
         dealt += [names[i] for i in rng.permutation(len(names))]
     return [set(dealt[i::folds]) for i in range(folds)]
+
+
+def _generator(seed: int, what: str) -> np.random.Generator:
+    """Of its own for images and for participants: where both are split, the two choices are independent."""
+    return np.random.default_rng(seed if what == "image" else [seed, 1])
 
 
 def _members(categories: Mapping[str, str]) -> dict[str, list[str]]:
