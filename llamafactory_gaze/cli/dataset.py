@@ -226,6 +226,9 @@ def dataset(
     Example:
       llamafactory-gaze dataset --fixations fixations.csv --images photographs \\
         --descriptions descriptions.csv --name mine --sigma-px 24
+      llamafactory-gaze dataset --fixations fixations.csv --images photographs \\
+        --descriptions transcripts.json --name mine --sigma-px 24 --clean-speech \\
+        --split both --pseudonyms ../salt.txt --consent "publication of maps" --licence CC-BY-4.0
     """
     from rich.console import Console
     from rich.progress import Progress

@@ -233,7 +233,7 @@ def _split_in_words(built: BuiltDataset) -> str:
     if built.originals:
         count = len(set(built.originals.values()))
         parts.append(
-            f"{len(built.originals)} files hold {_count(count, 'picture')} between them; such copies are on the same side."
+            f"{len(built.originals)} files hold {_count(count, 'picture')} between them; copies are on one side."
         )
     where = "test" if options.folds is not None else "training and test"
     return " ".join(parts) + f"\n\nImages (descriptions) of {where}, and people, in each category:"

@@ -20,8 +20,6 @@ from llamafactory_gaze.data.tables import DataError
 if TYPE_CHECKING:  # the command line takes its defaults from here, and should not wait for numpy
     import numpy as np
 
-    from llamafactory_gaze.data.fixations import Fixations
-
 # Transcribers' marks: [inaudible], (unverständlich), <unclear 00:12>; xxx in the CHAT convention; ??? by hand.
 INAUDIBLE = (
     r"[\[(<{]\s*(inaudible|unintelligible|incomprehensible|unclear|indistinct|unverst(ä|ae)ndlich|unv\.|undeutlich"
@@ -93,27 +91,32 @@ class Excluded:
     reason: str
 
 
-def judge_fixations(own: Fixations, size: tuple[int, int], rules: Rules) -> Failure | None:
-    """The first rule that somebody's fixations on an image of this size (width, height) break."""
-    seen = own.where(own.on_image(size))
-    if len(seen) < rules.min_fixations:
-        found = f"{len(seen)} fixation{'s' * (len(seen) != 1)} on the image"
+def judge_fixations(is_on_image: np.ndarray, duration_ms: np.ndarray, rules: Rules) -> Failure | None:
+    """The first rule that somebody's n fixations while an image was shown break.
+
+    Args:
+        is_on_image: (n,) bool.
+        duration_ms: (n,)
+    """
+    seen = int(is_on_image.sum())
+    if seen < rules.min_fixations:
+        found = f"{seen} fixation{'s' * (seen != 1)} on the image"
         return _failure("fixations", found, f"at least {rules.min_fixations}")
-    share = len(seen) / len(own) if len(own) else 0.0
+    share = seen / len(is_on_image) if len(is_on_image) else 0.0
     if share < rules.min_on_image:
-        found = f"{share:.0%} of the fixations ({len(seen)} of {len(own)}) on the image"
+        found = f"{share:.0%} of the fixations ({seen} of {len(is_on_image)}) on the image"
         return _failure("share on the image", found, f"at least {rules.min_on_image:.0%}")
-    looking = float(seen.duration_ms.sum())
+    looking = float(duration_ms[is_on_image].sum())
     if looking < rules.min_looking_ms:
         return _failure("looking time", f"{looking:g} ms of looking", f"at least {rules.min_looking_ms:g} ms")
     return None
 
 
-def judge_map(of: Fixations, weight: np.ndarray, size: tuple[int, int], rules: Rules) -> Failure | None:
-    """The first rule that a map breaks.
+def judge_map(x: np.ndarray, y: np.ndarray, weight: np.ndarray, size: tuple[int, int], rules: Rules) -> Failure | None:
+    """The first rule that a map of n fixations breaks.
 
     Args:
-        of: the n fixations that it is made of, all on the image.
+        x, y: (n,) in pixels of the image.
         weight: (n,), not negative and not all 0.
         size: (width, height) of the image.
     """
@@ -122,8 +125,8 @@ def judge_map(of: Fixations, weight: np.ndarray, size: tuple[int, int], rules: R
     if largest > rules.max_one_fixation:
         found = f"{largest:.1%} of the map's weight in one fixation"
         return _failure("map in one fixation", found, f"at most {rules.max_one_fixation:.1%}")
-    x, y = (weight * of.x).sum() / total, (weight * of.y).sum() / total
-    variance = float((weight * ((of.x - x) ** 2 + (of.y - y) ** 2)).sum()) / total
+    centre = (weight * x).sum() / total, (weight * y).sum() / total
+    variance = float((weight * ((x - centre[0]) ** 2 + (y - centre[1]) ** 2)).sum()) / total
     spread = variance**0.5 / (size[0] ** 2 + size[1] ** 2) ** 0.5
     if spread < rules.min_spread:
         found = f"the map's fixations spread over {spread:.2g} of the diagonal"

@@ -64,7 +64,8 @@ def judge(inputs: Inputs, sizes: Mapping[str, tuple[int, int]], weight: Weight, 
         of = inputs.fixations[image]
         left_out = []
         for participant in np.unique(of.participant).tolist():
-            failure = judge_fixations(of.where(of.participant == participant), size, options.rules)
+            own = of.where(of.participant == participant)
+            failure = judge_fixations(own.on_image(size), own.duration_ms, options.rules)
             if failure is not None:
                 broken[image, participant] = failure
                 if verdict(image, participant) != "accept":
@@ -138,4 +139,4 @@ def _judge_map(
     if options.maps == "participant":
         of = of.where(of.participant == one.participant)
     of = of.where(of.on_image(size))
-    return judge_map(of, weight(of), size, options.rules)
+    return judge_map(of.x, of.y, weight(of), size, options.rules)

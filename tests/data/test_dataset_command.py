@@ -124,9 +124,10 @@ def test_the_options_of_exclusions_speech_split_privacy_and_card_arrive(recordin
     assert "--dataset small_fold1 " in result.output and "dataset=small_fold1_stage1" in result.output
     card = (folder / "README.md").read_text()
     for said in (
-        "at least 1 fixation of the speaker on the image; at least 10% of the speaker's fixations on it; at least 350 ms "
-        "of looking; at most 99.0% of a map's weight in one fixation; fixations of a map that spread over at least "
-        "0.0001 of the diagonal; at least 2 words; no mark of inaudible speech (`@@`); no end that breaks off (`and\\.$`).",
+        "at least 1 fixation of the speaker on the image; at least 10% of the speaker's fixations on it; at least 350 "
+        "ms of looking; at most 99.0% of a map's weight in one fixation; fixations of a map that spread over at least "
+        "0.0001 of the diagonal; at least 2 words; no mark of inaudible speech (`@@`); no end that breaks off "
+        "(`and\\.$`).",
         "Fillers: those of fillers.txt",
         "The split is by participant: ",
         "3 folds, each of them the test set once, seed 8;",

@@ -16,20 +16,10 @@ from llamafactory_gaze.data.exclusions import (
     judge_fixations,
     judge_map,
 )
-from llamafactory_gaze.data.fixations import Fixations
 from llamafactory_gaze.data.tables import DataError
 
 
 SIZE = (800, 600)
-
-
-def fixations(*points):
-    """Of (x, y, duration) each."""
-    x, y, duration = np.array(points, dtype=np.float64).reshape(-1, 3).T
-    return Fixations(np.full(len(points), "p1"), x, y, duration)
-
-
-INSIDE, OUTSIDE = (10, 10, 200), (-50, 10, 200)
 
 
 @pytest.mark.parametrize(
@@ -37,56 +27,59 @@ INSIDE, OUTSIDE = (10, 10, 200), (-50, 10, 200)
     [
         (
             {"min_fixations": 3},
-            [INSIDE] * 3 + [OUTSIDE],
-            [INSIDE] * 2 + [OUTSIDE],
+            ([1, 1, 1, 0], [9, 9, 9, 9]),
+            ([1, 1, 0], [9, 9, 9]),
             "fixations",
             "2 fixations on the image; required: at least 3",
         ),
         (
             {"min_on_image": 0.5},
-            [INSIDE, OUTSIDE],
-            [INSIDE, OUTSIDE, OUTSIDE],
+            ([1, 0], [9, 9]),
+            ([0, 1, 0], [9, 9, 9]),
             "share on the image",
             "33% of the fixations (1 of 3) on the image; required: at least 50%",
         ),
         (
             {"min_looking_ms": 400},
-            [INSIDE] * 2,
-            [INSIDE, (5, 5, 199), (-9, 5, 900)],
+            ([1, 1], [200, 200]),
+            ([1, 1, 0], [200, 199, 900]),
             "looking time",
             "399 ms of looking; required: at least 400 ms",
         ),
     ],
 )
 def test_rules_on_fixations(rules, passes, fails, rule, reason):
+    def judge(fixations, rules):
+        return judge_fixations(np.array(fixations[0], dtype=bool), np.array(fixations[1], dtype=np.float64), rules)
+
     rules = replace(NO_RULES, **rules)
-    assert judge_fixations(fixations(*passes), SIZE, rules) is None
-    failure = judge_fixations(fixations(*fails), SIZE, rules)
+    assert judge(passes, rules) is None
+    failure = judge(fails, rules)
     assert (failure.rule, failure.reason) == (rule, reason)
-    assert judge_fixations(fixations(*fails), SIZE, NO_RULES) is None
     assert f"{failure.found}; required: {failure.required}" == reason
+    assert judge(fails, NO_RULES) is None
 
 
 def test_a_map_in_one_fixation():
-    of = fixations((100, 100, 90), (700, 500, 10))
-    assert judge_map(of, of.duration_ms, SIZE, replace(NO_RULES, max_one_fixation=0.9)) is None
-    failure = judge_map(of, of.duration_ms, SIZE, replace(NO_RULES, max_one_fixation=0.899))
+    x, y, duration = np.array([100, 700]), np.array([100, 500]), np.array([90, 10])
+    assert judge_map(x, y, duration, SIZE, replace(NO_RULES, max_one_fixation=0.9)) is None
+    failure = judge_map(x, y, duration, SIZE, replace(NO_RULES, max_one_fixation=0.899))
     assert (failure.rule, failure.reason) == (
         "map in one fixation",
         "90.0% of the map's weight in one fixation; required: at most 89.9%",
     )
-    assert judge_map(of, np.ones(2), SIZE, replace(NO_RULES, max_one_fixation=0.899)) is None
+    assert judge_map(x, y, np.ones(2), SIZE, replace(NO_RULES, max_one_fixation=0.899)) is None
 
 
 def test_a_map_in_one_point():
     """Two fixations of equal weight, 60 and 80 pixels apart, are 50 from their centre: 0.05 of the diagonal of 1000."""
-    of = fixations((100, 100, 300), (160, 180, 300))
-    assert judge_map(of, of.duration_ms, SIZE, replace(NO_RULES, min_spread=0.0499)) is None
-    failure = judge_map(of, of.duration_ms, SIZE, replace(NO_RULES, min_spread=0.0501))
+    x, y, weight = np.array([100, 160]), np.array([100, 180]), np.array([300, 300])
+    assert judge_map(x, y, weight, SIZE, replace(NO_RULES, min_spread=0.0499)) is None
+    failure = judge_map(x, y, weight, SIZE, replace(NO_RULES, min_spread=0.0501))
     assert (failure.rule, failure.found) == ("map in one point", "the map's fixations spread over 0.05 of the diagonal")
-    stuck = fixations(*((400.5, 300.2, 250),) * 9)
-    assert judge_map(stuck, stuck.duration_ms, SIZE, Rules()).rule == "map in one point"
-    assert judge_map(stuck, stuck.duration_ms, SIZE, NO_RULES) is None
+    stuck = np.full(9, 400.5), np.full(9, 300.2), np.full(9, 250.0)
+    assert judge_map(*stuck, SIZE, Rules()).rule == "map in one point"
+    assert judge_map(*stuck, SIZE, NO_RULES) is None
 
 
 @pytest.mark.parametrize(
