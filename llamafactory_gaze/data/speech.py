@@ -122,7 +122,7 @@ class _Draft:
                 if self.shown[i] != character:
                     removed.append({"at": at, "length": 1, "text": character})
                 at += 1
-            elif removed and removed[-1]["at"] == at and removed[-1]["length"] == 0:
+            elif removed and removed[-1]["at"] == at:
                 removed[-1]["text"] += character
             else:
                 removed.append({"at": at, "length": 0, "text": character})
