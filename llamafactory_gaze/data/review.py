@@ -104,7 +104,7 @@ def review_table(lines: Iterable[Line]) -> bytes:
     lines = list(lines)
     more = list(dict.fromkeys(name for line in lines for name in line.more))
     text = io.StringIO()
-    writer = csv.writer(text)
+    writer = csv.writer(text)  # ends lines in \r\n: with \n alone it would not quote a cell that holds a \r
     writer.writerow((*COLUMNS, *more))
     for line in lines:
         writer.writerow([*(getattr(line, name) for name in COLUMNS), *(line.more.get(name, "") for name in more)])

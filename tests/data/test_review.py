@@ -7,7 +7,7 @@ import pytest
 
 from llamafactory_gaze.data.descriptions import Description
 from llamafactory_gaze.data.pseudonyms import Pseudonyms
-from llamafactory_gaze.data.review import COLUMNS, GONE, merge, read_review, review_table, update, with_codes
+from llamafactory_gaze.data.review import COLUMNS, GONE, Line, merge, read_review, review_table, update, with_codes
 from llamafactory_gaze.data.tables import DataError
 
 
@@ -51,6 +51,14 @@ def test_a_new_run_keeps_what_people_wrote(tmp_path):
         ("a_p1", "accept", "is enough", GONE),
         ("e_p1", "", "", GONE),
     ]
+
+
+@pytest.mark.parametrize("note", ["a\rb", "a\nb", "a\r\nb", 'say "no", please', "=1+1; ä"])
+def test_every_note_comes_back(tmp_path, note):
+    path = tmp_path / "review.csv"
+    line = Line("a_p1", "a.png", "p1", "A dog.", "", "reject", note)
+    path.write_bytes(review_table([line]))
+    assert read_review(path) == {"a_p1": line}
 
 
 def test_the_newer_list_counts_where_it_says_something(tmp_path):
