@@ -11,21 +11,25 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from llamafactory_gaze.data import card, registry
-from llamafactory_gaze.data.dataset_maps import DatasetMaps, MadeMaps, ReadyMaps, check_map_options, maps_of
-from llamafactory_gaze.data.descriptions import PLACEHOLDER, Description, read_descriptions
+from llamafactory_gaze.data import card, pseudonyms, registry, review
+from llamafactory_gaze.data.dataset_maps import MadeMaps, ReadyMaps, check_map_options, maps_of
+from llamafactory_gaze.data.descriptions import PLACEHOLDER, Description
+from llamafactory_gaze.data.exclusions import Excluded, Rules, excluded_table
+from llamafactory_gaze.data.inputs import read_inputs
 from llamafactory_gaze.data.map_files import Track
 from llamafactory_gaze.data.map_options import MapOptions
 from llamafactory_gaze.data.photographs import photograph_size
 from llamafactory_gaze.data.preview import contact_sheet
-from llamafactory_gaze.data.split import split_by_image
+from llamafactory_gaze.data.rows import SPLITS, key_of, make_rows, splits_record
+from llamafactory_gaze.data.samples import judge
+from llamafactory_gaze.data.sides import SideMaps, divide_maps
+from llamafactory_gaze.data.split import By, Split, check_split, make_splits, same_content
 from llamafactory_gaze.data.tables import DataError
 
 
-SPLITS = ("stage1", "stage2", "test")
-_OWN_FILES = (
-    *("images", "maps", "stage1.json", "stage2.json", "test.json", "README.md", "preview.png"),
-    "stage1.normalization.json",  # of `llamafactory-gaze normalize`, whose answers are kept elsewhere
+_OWN_FILES = re.compile(
+    r"images|maps|stage[12]\.json|test\.json|fold[0-9]+|README\.md|preview\.png|excluded\.csv|review\.csv|splits\.json"
+    r"|stage1\.normalization\.json"  # of `llamafactory-gaze normalize`, whose answers are kept elsewhere
 )
 
 
@@ -46,16 +50,15 @@ class DatasetOptions:
     seed: int = 42
     columns: Mapping[str, str] = field(default_factory=dict)
     overwrite: bool = False
-
-
-@dataclass(frozen=True)
-class Excluded:
-    """A description that did not become a row."""
-
-    where: str  # file and line
-    image: str
-    participant: str
-    reason: str
+    participants_table: Path | None = None
+    rules: Rules = field(default_factory=Rules)
+    review: Path | None = None
+    clean_speech: bool = False
+    fillers: Path | None = None
+    split: By = "image"
+    folds: int | None = None
+    pseudonyms: Path | None = None
+    statements: card.Statements = field(default_factory=card.Statements)
 
 
 @dataclass(frozen=True)
@@ -64,11 +67,15 @@ class BuiltDataset:
 
     options: DatasetOptions
     folder: Path
-    rows: dict[str, list[dict[str, Any]]]  # split -> rows
-    samples: list[Description]  # those that became rows
+    rows: dict[str, list[dict[str, Any]]]  # "stage1" or "fold1/stage1" -> rows
+    splits: list[Split]
+    neither: dict[str, list[str]]  # split -> the ids of samples whose image and participant are on different sides
+    originals: dict[str, str]  # image -> the image with equal content that stands for it, where there are several
     excluded: list[Excluded]
-    maps: MadeMaps | ReadyMaps
+    review: list[review.Line]
+    maps: list[SideMaps]  # all that were written
     fixations: dict[str, int] | None  # how many became what, see `card.COUNTS`; None where the maps are ready-made
+    fields: list[str]  # further fields of the rows
     normalized: bool  # stage-1 targets are style-normalised
 
     @property
@@ -79,56 +86,94 @@ class BuiltDataset:
 
     @property
     def dataset_names(self) -> dict[str, str]:
-        """split -> name in the registry."""
-        return _dataset_names(self.options.name)
+        """ "stage1" or "fold1/stage1" -> name in the registry."""
+        return {key: f"{self.options.name}_{key.replace('/', '_')}" for key in self.rows}
+
+    @property
+    def samples(self) -> list[Description]:
+        """Those that became rows."""
+        return list({one.id: one for side in self.maps for one in side.samples}.values())
+
+    def rows_of(self, split: Split) -> dict[str, list[dict[str, Any]]]:
+        """stage1, stage2 and test of a split."""
+        return {name: self.rows[key_of(split.name, name)] for name in SPLITS}
 
 
 def build_dataset(options: DatasetOptions, track: Track = lambda items, _: items) -> BuiltDataset:
     """Build and register a data set.
 
-    Writes `<dataset_dir>/<name>/` (images, maps, stage1.json, stage2.json, test.json, README.md, preview.png) and the
-    entries `<name>_stage1`, `<name>_stage2` and `<name>_test`. Everything is made in a hidden folder beside it and
-    moved into place at the end, so an error or an interruption leaves what was there before.
+    Writes `<dataset_dir>/<name>/` (images, maps, stage1.json, stage2.json, test.json, README.md, preview.png,
+    splits.json, excluded.csv, review.csv) and the entries `<name>_stage1`, `<name>_stage2` and `<name>_test`; with
+    folds, `fold1/stage1.json` and `<name>_fold1_stage1` and so on. Everything is made in a hidden folder beside it and
+    moved into place at the end, so an error or an interruption leaves what was there before. What people wrote into
+    `review.csv` is read first, and stands in the new one.
 
     Raises:
         DataError: bad input, or something in the way that this command did not make.
     """
-    _check_target(options)
-    check_map_options(options)
-    descriptions = read_descriptions(options.descriptions)
+    folder = options.dataset_dir / options.name
+    _check_options(options)
+    _recover(folder)
+    _check_target(options, folder)
+    reviewed = _content(folder / review.FILE)
+    inputs = read_inputs(options)
     where: dict[str, str] = {}  # the first row that names an image
-    for description in descriptions:
+    for description in inputs.descriptions:
         where.setdefault(description.image, description.where)
     sizes = {
         image: photograph_size(options.images, image, where[image], decode=True)
         for image in track(list(where), "Checking images")
     }
 
-    maps = maps_of(options, sizes)
-    samples, excluded = _match(descriptions, maps, options)
-    test_images = split_by_image({d.image: d.category or "" for d in samples}, options.test_fraction, options.seed)
+    judged = judge(inputs, maps_of(options, inputs.fixations, sizes), options)
+    samples = judged.samples
+    originals = same_content([*{sample.image for sample in samples}], options.images)
+    splits = make_splits(
+        {sample.image: sample.category or "" for sample in samples},
+        sorted({sample.participant for sample in samples}),
+        options.split,
+        options.test_fraction,
+        options.folds,
+        options.seed,
+        originals,
+    )
+    sides_maps = divide_maps(judged.maps, samples, splits, options.split)
+    maps = list({side.folder: side for side in sides_maps.values()}.values())
     built = BuiltDataset(
         options=options,
-        folder=options.dataset_dir / options.name,
-        rows=_rows(samples, test_images, maps, options),
-        samples=samples,
-        excluded=excluded,
+        folder=folder,
+        rows=make_rows(samples, splits, originals, sides_maps, options),
+        splits=splits,
+        neither={
+            split.name: [one.id for one in samples if split.side(one.image, one.participant) is None]
+            for split in splits
+        },
+        originals=originals,
+        excluded=judged.excluded,
+        review=review.update(inputs.review, inputs.descriptions, judged.automatic),
         maps=maps,
-        fixations=maps.counts(samples) if isinstance(maps, MadeMaps) else None,
+        fixations=_counts(judged.maps, maps),
+        fields=sorted({name for sample in samples for name in sample.extra}),
         normalized=samples[0].normalized is not None,
     )
+    for split in splits:
+        sides = built.rows_of(split)
+        check_split(sides["stage1"] + sides["stage2"], sides["test"], options.split)
 
     options.dataset_dir.mkdir(parents=True, exist_ok=True)
     building = options.dataset_dir / f".{options.name}.building-{uuid4().hex[:8]}"
     try:
         _write_files(building, built, track)
+        pseudonyms.refuse_ids(building / options.name, inputs.ids)
+        if _content(folder / review.FILE) != reviewed:
+            raise DataError(f"{folder / review.FILE} was changed while the data set was made; run the command again.")
         _move_into_place(building / options.name, built)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return built
 
 
-def _check_target(options: DatasetOptions) -> None:
+def _check_options(options: DatasetOptions) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", options.name):
         raise DataError(
             f"The name is '{options.name}'; expected letters, digits, '_', '-' and '.', a letter or digit first."
@@ -137,8 +182,16 @@ def _check_target(options: DatasetOptions) -> None:
         raise DataError(
             f"The prompt is '{options.prompt}'; expected the question alone, this command adds <image> itself."
         )
-    folder = options.dataset_dir / options.name
-    foreign = registry.foreign_entries(options.dataset_dir, _dataset_names(options.name).values())
+    options.rules.check()
+    if options.fillers is not None and not options.clean_speech:
+        raise DataError("--fillers says what --clean-speech takes out; give both, or none.")
+    check_map_options(options)
+
+
+def _check_target(options: DatasetOptions, folder: Path) -> None:
+    splits = [""] if options.folds is None else [f"fold{i + 1}" for i in range(options.folds)]
+    names = [f"{options.name}_{key_of(split, name).replace('/', '_')}" for split in splits for name in SPLITS]
+    foreign = registry.foreign_entries(options.dataset_dir, names)
     if options.overwrite:
         return
     if foreign:
@@ -147,8 +200,9 @@ def _check_target(options: DatasetOptions) -> None:
             "choose another --name, or replace it by --overwrite."
         )
     if folder.exists():
-        own = _dataset_names(options.name)["stage1"] in registry.read_registry(options.dataset_dir)
-        other = sorted(path.name for path in folder.iterdir() if path.name not in _OWN_FILES) if folder.is_dir() else []
+        own = registry.own_entries(options.dataset_dir, options.name)
+        content = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        other = [name for name in content if not _OWN_FILES.fullmatch(name)]
         if not own or other:
             what = f"holds {other[0]}" if other else "is not in the registry"
             raise DataError(
@@ -157,61 +211,11 @@ def _check_target(options: DatasetOptions) -> None:
             )
 
 
-def _dataset_names(name: str) -> dict[str, str]:
-    return {split: f"{name}_{split}" for split in SPLITS}
-
-
-def _match(
-    descriptions: Sequence[Description], maps: DatasetMaps, options: DatasetOptions
-) -> tuple[list[Description], list[Excluded]]:
-    """Keep the descriptions that have a map, and whose speaker looked at the image."""
-    samples: list[Description] = []
-    excluded: list[Excluded] = []
-    for description in descriptions:
-        reason = maps.lacks(description)
-        if reason is None:
-            samples.append(description)
-        else:
-            excluded.append(Excluded(description.where, description.image, description.participant, reason))
-    if not samples:
-        raise DataError(
-            f"No row of {options.descriptions} can be used: {excluded[0].where} is excluded because "
-            f"{excluded[0].reason}; do the names of images and participants agree with "
-            f"{options.maps_from or options.fixations}?"
-        )
-    return samples, excluded
-
-
-def _rows(
-    samples: Sequence[Description], test_images: set[str], maps: DatasetMaps, options: DatasetOptions
-) -> dict[str, list[dict[str, Any]]]:
-    """The rows of each split, in the order of the descriptions."""
-    rows: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
-    for sample in samples:
-        if sample.image in test_images:
-            rows["test"].append(_row(sample, sample.text, maps, options))
-        else:
-            rows["stage1"].append(_row(sample, sample.normalized or sample.text, maps, options))
-            rows["stage2"].append(_row(sample, sample.text, maps, options))
-    return rows
-
-
-def _row(sample: Description, target: str, maps: DatasetMaps, options: DatasetOptions) -> dict[str, Any]:
-    """One row in LLaMA-Factory's sharegpt form; paths are relative to the dataset folder."""
-    return {
-        "id": sample.id,
-        "image_id": sample.image_id,
-        "participant": sample.participant,
-        **({"trial": sample.trial} if sample.trial else {}),
-        **({"category": sample.category} if sample.category else {}),
-        **sample.extra,
-        "conversations": [
-            {"from": "human", "value": f"<image>{options.prompt}"},
-            {"from": "gpt", "value": target},
-        ],
-        "images": [f"{options.name}/images/{sample.image}"],
-        "saliencies": [f"{options.name}/maps/{maps.name(sample)}"],
-    }
+def _counts(all_maps: MadeMaps | ReadyMaps, maps: Sequence[SideMaps]) -> dict[str, int] | None:
+    if isinstance(all_maps, ReadyMaps):
+        return None
+    made = [one for side in maps if isinstance(side.maps, MadeMaps) for one in side.maps.maps(side.samples)]
+    return all_maps.counts(made)
 
 
 def _write_files(media_dir: Path, built: BuiltDataset, track: Track) -> None:
@@ -222,12 +226,36 @@ def _write_files(media_dir: Path, built: BuiltDataset, track: Track) -> None:
         copy = folder / "images" / image
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(options.images / image, copy)
-    built.maps.write(folder / "maps", built.samples, options.jobs, track)
-    for split, rows in built.rows.items():
-        text = json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
-        (folder / f"{split}.json").write_text(text, encoding="utf-8")
+    for side in built.maps:
+        side.maps.write(folder / "maps" / side.folder, side.samples, options.jobs, track)
+    for key, rows in built.rows.items():
+        (folder / key).parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"{key}.json").write_text(_json(rows), encoding="utf-8")
+    (folder / "splits.json").write_text(_json(splits_record(built)), encoding="utf-8")
+    (folder / "excluded.csv").write_text(excluded_table(built.excluded), encoding="utf-8", newline="")
+    registry.write_atomically(folder / review.FILE, review.review_table(built.review))  # which is on the disk then
     (folder / "README.md").write_text(card.data_card(built), encoding="utf-8")
-    contact_sheet(built.rows, media_dir, built.maps.of).save(folder / "preview.png")
+    contact_sheet(built.rows_of(built.splits[0]), media_dir, built.maps[0].maps.of).save(folder / "preview.png")
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _recover(folder: Path) -> None:
+    """Put a former folder back that a crash left set aside, before the new one was in its place."""
+    if not folder.exists():
+        formers = sorted(_formers(folder), key=lambda path: path.stat().st_mtime)
+        if formers:
+            formers[-1].rename(folder)
+
+
+def _formers(folder: Path) -> list[Path]:
+    return list(folder.parent.glob(f".{folder.name}.former-*"))
 
 
 def _move_into_place(finished: Path, built: BuiltDataset) -> None:
@@ -241,9 +269,10 @@ def _move_into_place(finished: Path, built: BuiltDataset) -> None:
         registry.register(
             built.options.dataset_dir,
             {
-                name: registry.gaze_entry(f"{built.options.name}/{split}.json")
-                for split, name in built.dataset_names.items()
+                name: registry.gaze_entry(f"{built.options.name}/{key}.json")
+                for key, name in built.dataset_names.items()
             },
+            stale=registry.own_entries(built.options.dataset_dir, built.options.name),
         )
     except BaseException:
         if built.folder.exists():
@@ -251,5 +280,5 @@ def _move_into_place(finished: Path, built: BuiltDataset) -> None:
         if replaces:
             former.rename(built.folder)
         raise
-    if replaces:
-        shutil.rmtree(former) if former.is_dir() else former.unlink()
+    for path in _formers(built.folder):  # also of a run that crashed here
+        shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from llamafactory_gaze.data.dataset_maps import MadeMaps, ReadyMaps
 from llamafactory_gaze.data.descriptions import Description
 from llamafactory_gaze.data.map_options import MapOptions, MapsOf
 from llamafactory_gaze.data.map_plan import REACH, View
+from llamafactory_gaze.data.sides import SideMaps
 
 
 WHICH: dict[MapsOf, str] = {
@@ -20,34 +21,47 @@ WHICH: dict[MapsOf, str] = {
 _PLACEMENTS = {"center": "at its own size in the middle", "fill": "in the middle, as large as its shape allows"}
 
 
-def maps_section(maps: MadeMaps | ReadyMaps, samples: Sequence[Description]) -> str:
-    """The lines of the section, as Markdown."""
-    lines = _made(maps, samples) if isinstance(maps, MadeMaps) else _ready(maps, samples)
+def maps_section(sides: Sequence[SideMaps]) -> str:
+    """The lines of the section, as Markdown; `sides` are all maps that were written."""
+    maps = sides[0].maps
+    lines = _made(sides, maps.plan.options) if isinstance(maps, MadeMaps) else _ready(maps, sides[0].samples)
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _made(maps: MadeMaps, samples: Sequence[Description]) -> list[str]:
-    options, planned = maps.plan.options, maps.maps(samples)
-    persons = {
-        one.name: str(maps.plan.fixations.participant[one.rows[0]])
-        for one in planned
-        if maps.plan.participants(one) == 1
+def _made(sides: Sequence[SideMaps], options: MapOptions) -> list[str]:
+    planned = {
+        side.folder + one.name: (side.maps.plan, one)
+        for side in sides
+        if isinstance(side.maps, MadeMaps)
+        for one in side.maps.maps(side.samples)
     }
+    numbers = {name: plan.participants(one) for name, (plan, one) in planned.items()}
+    persons = {
+        name: str(plan.fixations.participant[one.rows[0]])
+        for name, (plan, one) in planned.items()
+        if numbers[name] == 1
+    }
+    divided = len(sides) > 1 or sides[0].folder
     size = (
         "the image" if options.longest_side is None else f"its image, scaled to a longer side of {options.longest_side}"
     )
     return [
-        f"Which: {WHICH[maps.of]}.",
-        f"Whose: {_whose(persons, len(planned))}",
+        f"Which: {WHICH[options.maps]}{'; for each side of the split, of its own people alone' * bool(divided)}.",
+        f"Whose: a map holds the fixations of {_range(numbers.values())}; {_whose(persons, len(planned))}",
         f"Coordinates: {_coordinates(options)}.",
         f"Gaussian around each fixation, with a standard deviation of "
-        f"{_width(options, [maps.plan.views[one.image] for one in planned])}; the sum is scaled so that its maximum "
-        "is 1.",
+        f"{_width(options, [plan.views[one.image] for plan, one in planned.values()])}; the sum is scaled so that its "
+        "maximum is 1.",
         f"Weight: {'its duration' if options.weight == 'duration' else 'one'} for each fixation; "
         + ("participants are pooled." if options.participants == "pooled" else "equal in sum for each participant."),
         f"Left out: {', '.join(_left_out(options))}.",
         f"16-bit greyscale PNG of the size of {size}.",
     ]
+
+
+def _range(numbers: Collection[int]) -> str:
+    few, many = min(numbers), max(numbers)
+    return f"{few} to {many} people" if few < many else f"{few} {'person' if few == 1 else 'people'}"
 
 
 def _coordinates(options: MapOptions) -> str:

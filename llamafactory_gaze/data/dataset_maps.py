@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from llamafactory_gaze.data.descriptions import Description
-from llamafactory_gaze.data.fixations import Fixations, read_fixations
+from llamafactory_gaze.data.fixations import Fixations
 from llamafactory_gaze.data.geometry import Size
 from llamafactory_gaze.data.heatmap_files import read_report
 from llamafactory_gaze.data.map_files import Track, file_of, write_maps
 from llamafactory_gaze.data.map_options import MapOptions, MapsOf
-from llamafactory_gaze.data.map_plan import PlannedMap, check_names, map_stem, plan_maps
+from llamafactory_gaze.data.map_plan import OTHERS, Plan, PlannedMap, check_names, map_stem, plan_maps
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.saliency.maps import SaliencyMapError, check_aspect_ratio, read_saliency_map
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm")
+SINGLE = ("participant", "trial")  # maps of one person each
 _NOT_THERE = "the participant has no fixations on this image"
 
 
@@ -68,36 +69,69 @@ def check_map_options(options: DatasetOptions) -> None:
         raise DataError("--columns names columns of the fixations; give --fixations as well.")
 
 
-def maps_of(options: DatasetOptions, sizes: Mapping[str, Size]) -> MadeMaps | ReadyMaps:
+def maps_of(options: DatasetOptions, fixations: Fixations | None, sizes: Mapping[str, Size]) -> MadeMaps | ReadyMaps:
     """The maps that `check_map_options` let pass; `sizes` are those of the described images.
 
     Raises:
-        DataError: bad fixations, or a bad folder of maps.
+        DataError: fixations of which no maps can be made, a bad folder of maps, or one that does not serve the options.
     """
-    fixations = None if options.fixations is None else read_fixations(options.fixations, options.columns)
-    if options.maps_from is not None:
-        looked = None
-        if fixations is not None:
-            looked = set(zip(fixations.image.tolist(), fixations.participant.tolist(), strict=True))
-        return ReadyMaps(options.maps_from, sizes, looked)
-    assert fixations is not None  # check_map_options
-    return MadeMaps(fixations, sizes, options.making)
+    if options.maps_from is None:
+        assert fixations is not None  # check_map_options
+        return MadeMaps.of_fixations(fixations, sizes, options.making)
+    looked = None
+    if fixations is not None:
+        looked = set(zip(fixations.image.tolist(), fixations.participant.tolist(), strict=True))
+    maps = ReadyMaps(options.maps_from, sizes, looked)
+    if options.split != "image" and maps.of not in SINGLE:
+        raise DataError(
+            f"The maps of {options.maps_from} hold the gaze of several people, so --split {options.split} cannot keep "
+            "those of the test out of the training; give --fixations, of which the maps of each side are made."
+        )
+    if options.pseudonyms is not None and maps.of != "image":
+        raise DataError(
+            f"The maps of {options.maps_from} are named after participants, whose ids --pseudonyms takes away; give "
+            "--fixations, of which maps are made and named by codes."
+        )
+    return maps
 
 
 class MadeMaps:
-    """Maps of the fixations on the described images."""
+    """Maps of the fixations on the described images.
 
-    def __init__(self, fixations: Fixations, sizes: Mapping[str, Size], options: MapOptions):
+    Args:
+        plan: of these fixations.
+        without_description: how many fixations on other images were left aside.
+    """
+
+    def __init__(self, plan: Plan, without_description: int):
+        self.plan = plan
+        self.of = plan.options.maps
+        self.without_description = without_description
+        self._maps = {(one.image, one.participant, one.trial): one for one in plan.maps}
+
+    @classmethod
+    def of_fixations(cls, fixations: Fixations, sizes: Mapping[str, Size], options: MapOptions) -> MadeMaps:
         """`sizes` are those of the described images; fixations on others are left aside.
 
         Raises:
             DataError: as `plan_maps`.
         """
         on_described = np.isin(fixations.image, list(sizes))
-        self.of = options.maps
-        self.without_description = int((~on_described).sum())
-        self.plan = plan_maps(fixations.where(on_described), lambda image, _: sizes[image], options)
-        self._maps = {(one.image, one.participant, one.trial): one for one in self.plan.maps}
+        plan = plan_maps(fixations.where(on_described), lambda image, _: sizes[image], options)
+        return cls(plan, int((~on_described).sum()))
+
+    def without(self, left_out: Collection[tuple[str, str]]) -> MadeMaps:
+        """The same maps without these people's fixations on an image, (image, participant)."""
+        by_image = self.plan.rows
+        rows = [by_image[image][participant] for image, participant in left_out]
+        others = np.zeros(len(self.plan.fixations), dtype=bool)
+        others[np.concatenate([np.empty(0, int), *rows])] = True
+        return MadeMaps(self.plan.without(others), self.without_description)
+
+    def of_people(self, people: Collection[str]) -> MadeMaps:
+        """The same maps of the fixations of these people alone."""
+        others = ~np.isin(self.plan.fixations.participant, list(people))
+        return MadeMaps(self.plan.without(others), self.without_description)
 
     def lacks(self, description: Description) -> str | None:
         image, participant = description.image, description.participant
@@ -130,11 +164,18 @@ class MadeMaps:
         """Those of the samples, each once."""
         return list({one.name: one for one in map(self._planned, samples)}.values())
 
-    def counts(self, samples: Iterable[Description]) -> dict[str, int]:
-        """How many fixations are in a map of a sample, and why the others are in none; see `card.COUNTS`."""
-        counts = self.plan.counts(self.maps(samples))
-        read = counts.pop("read") + self.without_description
-        return {"read": read, "without_description": self.without_description, **counts}
+    def points(self, description: Description) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """x, y in pixels of the image and weight, each (k,), of what its map is made of."""
+        rows = self._planned(description).rows
+        return self.plan.x[rows], self.plan.y[rows], self.plan.weight(rows)
+
+    def counts(self, maps: Iterable[PlannedMap]) -> dict[str, int]:
+        """How many fixations are in one of these maps, and why the others are in none; see `card.COUNTS`."""
+        counts = self.plan.counts(maps)
+        counts["read"] += self.without_description
+        broken = int((self.plan.cause == OTHERS).sum())
+        others = {"without_description": self.without_description, "breaks_rule": broken}
+        return {"read": counts.pop("read"), **others, **counts}
 
     def _planned(self, description: Description) -> PlannedMap:
         participant = None if self.of == "image" else description.participant

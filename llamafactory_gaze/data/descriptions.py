@@ -1,16 +1,18 @@
-"""Tables of spoken or written descriptions: who said what about which image."""
+"""Spoken or written descriptions, in tables or transcripts: who said what about which image."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from llamafactory_gaze.data.tables import DataError, Table, read_table
+from llamafactory_gaze.data.transcripts import ENDINGS, Word, read_transcripts
 
 
 # The fields of a row of the data set that this project writes itself: a column of that name would be overwritten.
-_RESERVED = ("id", "image_id", "conversations", "images", "saliencies")
+RESERVED = ("id", "image_id", "same_image_as", "conversations", "images", "saliencies")
 PLACEHOLDER = re.compile("<(image|video|audio)>")  # LLaMA-Factory counts these in every message
 
 
@@ -24,7 +26,7 @@ class Description:
     text: str
     category: str | None
     normalized: str | None  # the same content in the base model's manner: the target of stage 1
-    extra: dict[str, str]  # all other columns
+    extra: dict[str, Any]  # all other columns; `words`, of a transcript, is a list with times
     where: str  # file and line, for messages
 
     @property
@@ -39,17 +41,24 @@ class Description:
 def read_descriptions(path: Path) -> list[Description]:
     """Read a table with the columns image, participant and description, and perhaps trial, category and normalized.
 
+    Args:
+        path: a table, or transcripts in JSON (see `read_transcripts`), whose timed words become the field `words`.
+
     Raises:
         DataError: names the first bad row: an empty cell, an image name that leaves the folder, a second row for the
             same image, participant and trial, an image with two categories, a placeholder of LLaMA-Factory in the text.
     """
-    table = read_table(path)
+    words: list[list[Word]] = []
+    if path.suffix.lower() in ENDINGS:
+        table, words = read_transcripts(path)
+    else:
+        table = read_table(path)
     table.require(("image", "participant", "description"))
     if "" in table.columns:
         raise DataError(
             f"{path} has a column without a name; name it, or remove it (pandas writes one unless index=False)."
         )
-    clash = [name for name in _RESERVED if name in table.columns]
+    clash = [name for name in RESERVED if name in table.columns]
     if clash:
         raise DataError(
             f"{path} has a column '{clash[0]}', a field that this command writes itself; rename the column."
@@ -60,6 +69,8 @@ def read_descriptions(path: Path) -> list[Description]:
     first_of_image: dict[str, Description] = {}  # by image_id
     for i in range(len(table)):
         description = _read_row(table, i)
+        if any(words):
+            description.extra["words"] = words[i]
         same = first.setdefault(description.id, description)
         if same is not description:
             raise DataError(

@@ -177,11 +177,12 @@ def readme(shared: Shared, repo: str | None = None) -> str:
     if text.startswith("---"):  # a card that has been on the Hub
         card = DatasetCard(text)
         text, former = card.text, card.data.to_dict()
+    stated = {} if shared.options.license is None else {"license": shared.options.license}
     header = {
-        "license": shared.options.license,
         "pretty_name": shared.options.name,
         "task_categories": ["image-to-text", "image-text-to-text"],
         **former,
+        **stated,
         "tags": sorted({"gaze", "saliency", "eye-tracking", "llama-factory", *(former.get("tags") or [])}),
         "configs": [
             {

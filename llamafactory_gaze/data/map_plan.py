@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePosixPath, PureWindowsPath
 
@@ -19,6 +19,7 @@ from llamafactory_gaze.saliency.maps import MAX_MAP_PIXELS
 
 # Why a fixation is in no map, in the order in which it is asked; 0 is none of them.
 FIRST, SHORT, OFF_IMAGE, NO_DURATION = 1, 2, 3, 4
+OTHERS = 5  # somebody whose fixations may not be in the map
 CAUSES = {FIRST: "first_dropped", SHORT: "too_short", OFF_IMAGE: "off_image", NO_DURATION: "no_duration"}
 
 REACH = 3.0  # a Gaussian is kept from beside the image as long as its centre is no more standard deviations away
@@ -59,7 +60,8 @@ class Plan:
     views: Mapping[str, View]  # by image
     x: np.ndarray  # (n,) pixels of the image
     y: np.ndarray  # (n,)
-    cause: np.ndarray  # (n,) 0 where a fixation may be in a map, else one of CAUSES
+    on_image: np.ndarray  # (n,) bool, the border belongs to the image
+    cause: np.ndarray  # (n,) 0 where a fixation may be in a map, else one of CAUSES or OTHERS
 
     @cached_property
     def maps(self) -> list[PlannedMap]:
@@ -76,13 +78,25 @@ class Plan:
         participant = self.fixations.participant
         return {image: _grouped(participant, rows) for image, rows in _grouped(self.fixations.image).items()}
 
+    def without(self, others: np.ndarray) -> Plan:
+        """The same plan where these fixations, (n,) bool, are in no map."""
+        return replace(self, cause=np.where(others & (self.cause == 0), OTHERS, self.cause))
+
+    def weight(self, rows: np.ndarray) -> np.ndarray:
+        """What each of these fixations (k,) counts for in a map of them."""
+        weight = self.fixations.duration_ms[rows] if self.options.weight == "duration" else np.ones(len(rows))
+        if self.options.participants == "equal":
+            _, inverse = np.unique(self.fixations.participant[rows], return_inverse=True)
+            weight = weight / np.bincount(inverse, weights=weight)[inverse]
+        return weight
+
     def draw(self, planned: PlannedMap) -> np.ndarray:
         """The map: (height, width) float32 in [0, 1]."""
         view, rows = self.views[planned.image], planned.rows
         return fixation_heatmap(
             rescale(self.x[rows], view.image[0], view.map[0]),
             rescale(self.y[rows], view.image[1], view.map[1]),
-            self._weight(rows),
+            self.weight(rows),
             view.map,
             view.sigma,
         )
@@ -107,13 +121,6 @@ class Plan:
         counted = {text: int((self.cause[rows] == cause).sum()) for cause, text in words.items()}
         reasons = ", ".join(f"{number} {text}" for text, number in counted.items() if number)
         return f"no fixation {whose} is left on this image: {reasons}"
-
-    def _weight(self, rows: np.ndarray) -> np.ndarray:
-        weight = self.fixations.duration_ms[rows] if self.options.weight == "duration" else np.ones(len(rows))
-        if self.options.participants == "equal":
-            _, inverse = np.unique(self.fixations.participant[rows], return_inverse=True)
-            weight = weight / np.bincount(inverse, weights=weight)[inverse]
-        return weight
 
     def _planned(self) -> Iterator[PlannedMap]:
         of, trial = self.options.maps, self.fixations.trial
@@ -176,7 +183,7 @@ def plan_maps(fixations: Fixations, size_of: Callable[[str, str], Size], options
     """
     views: dict[str, View] = {}
     x, y = fixations.x.copy(), fixations.y.copy()
-    outside = np.zeros(len(fixations), dtype=bool)
+    on_image, outside = np.zeros((2, len(fixations)), dtype=bool)
     for image, rows in _grouped(fixations.image).items():
         view = views[image] = _view(image, size_of(image, fixations.at(int(rows[0]))), options)
         if view.placement is not None:
@@ -184,6 +191,7 @@ def plan_maps(fixations: Fixations, size_of: Callable[[str, str], Size], options
         away_x, away_y = beyond(x[rows], view.image[0]), beyond(y[rows], view.image[1])
         reach_x, reach_y = (REACH * sigma if options.off_image == "keep" else 0.0 for sigma in view.sigma_of_image)
         # The border belongs to the image, also where it was rounded on its way from the screen.
+        on_image[rows] = (away_x <= 1e-6) & (away_y <= 1e-6)
         outside[rows] = (away_x > reach_x + 1e-6) | (away_y > reach_y + 1e-6)
 
     cause = np.zeros(len(fixations), dtype=np.int8)
@@ -193,7 +201,7 @@ def plan_maps(fixations: Fixations, size_of: Callable[[str, str], Size], options
     cause[fixations.duration_ms < options.min_duration] = SHORT
     if options.drop_first:
         cause[fixations.first()] = FIRST
-    return Plan(options, fixations, views, x, y, cause)
+    return Plan(options, fixations, views, x, y, on_image, cause)
 
 
 def check_names(maps: Iterable[PlannedMap]) -> None:

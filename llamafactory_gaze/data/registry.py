@@ -57,9 +57,26 @@ def foreign_entries(dataset_dir: Path, names: Iterable[str]) -> list[str]:
     ]
 
 
-def register(dataset_dir: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
-    """Add entries to `dataset_info.json`, or replace them in place; all others stay as they are, in their order."""
+def own_entries(dataset_dir: Path, folder: str) -> list[str]:
+    """The names of the entries that this command made for files of a folder of the registry's folder."""
+    return [
+        name
+        for name, entry in read_registry(dataset_dir).items()
+        if isinstance(entry, dict)
+        and entry.get("made_by") == MADE_BY
+        and str(entry.get("file_name")).startswith(f"{folder}/")
+    ]
+
+
+def register(dataset_dir: Path, entries: Mapping[str, Mapping[str, Any]], stale: Iterable[str] = ()) -> None:
+    """Add entries to `dataset_info.json`, or replace them in place; all others stay as they are, in their order.
+
+    Args:
+        stale: names of entries that go, unless they are among the new ones.
+    """
     registry = read_registry(dataset_dir)
+    for name in set(stale) - set(entries):
+        registry.pop(name, None)
     registry.update({name: dict(entry) for name, entry in entries.items()})
     text = json.dumps(registry, indent=2, ensure_ascii=False) + "\n"
     write_atomically(dataset_dir / "dataset_info.json", text.encode())

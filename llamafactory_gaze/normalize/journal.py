@@ -56,7 +56,8 @@ class AnswerJournal:
             except (KeyError, TypeError) as error:
                 self.close()
                 raise DataError(
-                    f"{path}, line {number} is damaged (no {error}); rename the file to begin anew, nothing was changed."
+                    f"{path}, line {number} is damaged (no {error}); rename the file to begin anew, nothing was "
+                    "changed."
                 ) from error
 
     def add(self, record: Mapping[str, Any], answers: Sequence[tuple[str, str, Answer]]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from llamafactory_gaze.data.build import DatasetOptions
+from llamafactory_gaze.data.exclusions import NO_RULES
 from llamafactory_gaze.data.map_options import MapOptions
 
 
@@ -46,6 +47,7 @@ class Recording:
             "name": "small",
             "dataset_dir": self.folder / "registry",
             "test_fraction": 0.4,
+            "rules": NO_RULES,
         }
         making = {"sigma_px": 4.0}
         for name in {field.name for field in fields(MapOptions)} & set(changes):

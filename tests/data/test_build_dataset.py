@@ -122,6 +122,7 @@ def test_exclusions_are_listed_and_fixations_add_up(recording):
     assert built.fixations == {
         "read": 18,
         "without_description": 1,
+        "breaks_rule": 0,
         "first_dropped": 0,
         "too_short": 0,
         "off_image": 2,
@@ -142,7 +143,7 @@ def test_the_same_input_gives_the_same_bytes(recording):
     first = snapshot(options.dataset_dir)
     build_dataset(options)
     assert snapshot(options.dataset_dir) == first
-    assert {path.suffix for path in first} == {".json", ".png", ".jpg", ".md"}
+    assert {path.suffix for path in first} == {".json", ".png", ".jpg", ".md", ".csv"}
 
 
 def test_images_in_folders_keep_their_folders(recording):
@@ -230,8 +231,8 @@ def test_what_others_made_is_replaced_only_on_request(recording):
     # A data set of its own is replaced as it is, but not together with what somebody put into it.
     build_dataset(recording.options(test_fraction=0.2))
     assert len(read_rows(options.dataset_dir)["test"]) == 2
-    (options.dataset_dir / "small" / "review.csv").write_text("mine")
-    with pytest.raises(DataError, match=r"holds review\.csv"):
+    (options.dataset_dir / "small" / "notes.txt").write_text("mine")
+    with pytest.raises(DataError, match=r"holds notes\.txt"):
         build_dataset(options)
 
 

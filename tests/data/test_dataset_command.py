@@ -25,6 +25,7 @@ def test_osie(osie, tmp_path):
     result = CliRunner().invoke(app, [*command, "--name", "osie", "--dataset-dir", str(tmp_path), "--sigma-px", "24"])
     assert result.exit_code == 0, result.output
     assert "3460 read, 3460 in a map" in result.output
+    assert "Descriptions excluded: 0." in result.output
     assert "NOT style-normalised" in result.output
     assert f"llamafactory-gaze demo --dataset-dir {tmp_path} --dataset osie" in result.output
 
@@ -62,6 +63,12 @@ def test_a_wrong_input_ends_in_one_sentence(recording):
         (["--sigma-px", "4", "--maps", "trial"], "lacks the column trial"),
         (["--sigma-px", "4", "--columns", "x"], "--columns x is not understood"),
         (["--sigma-px", "4", "--columns", "x=A", "--columns", "x=B"], "--columns x=B is not understood"),
+        (
+            ["--sigma-px", "4", "--folds", "2", "--test-fraction", "0.3"],
+            "--folds and --test-fraction both say how large",
+        ),
+        (["--sigma-px", "4", "--inaudible", "["], "--inaudible is no regular expression"),
+        (["--sigma-px", "4", "--min-fixations", "5"], "do the rules on exclusions fit these data?"),
     ],
 )
 def test_wrong_options_are_explained(recording, more, message):
@@ -78,6 +85,67 @@ def test_columns(recording):
     assert result.exit_code == 0, result.output
     card = (options.dataset_dir / "small" / "README.md").read_text()
     assert "standard deviation of 4 pixels" in card and "image = picture, y = FIX_Y" in card
+
+
+def test_the_options_of_exclusions_speech_split_privacy_and_card_arrive(recording):
+    recording.descriptions = [
+        line.replace('"p1 sees', '"Um, I see').replace('"p2 sees', '"I see') for line in recording.descriptions
+    ]
+    recording.descriptions[1] = "a1.png,p1,Object,Go and."
+    for line in recording.descriptions[2::2]:  # a third person, who talks like the second
+        image = line.partition(",")[0]
+        recording.descriptions.append(line.replace(",p2,", ",p3,"))
+        recording.fixations += [f"{image},p3,0,10,10,300", f"{image},p3,1,30,20,300"]
+    (recording.folder / "fillers.txt").write_text("plainly\n")
+    (recording.folder / "people.csv").write_text("participant,age\np1,31\np2,47\np3,26\n")
+    options = recording.options()
+    values = {
+        "--sigma-px": 4,
+        "--participants-table": recording.folder / "people.csv",
+        "--min-fixations": 1,
+        "--min-on-image": 0.1,
+        "--min-looking-ms": 350,
+        "--max-one-fixation": 0.99,
+        "--min-spread": 0.0001,
+        "--min-words": 2,
+        "--inaudible": "@@",
+        "--incomplete": r"and\.$",
+        "--fillers": recording.folder / "fillers.txt",
+        "--split": "participant",
+        "--folds": 3,
+        "--seed": 8,
+        "--pseudonyms": recording.folder / "salt.txt",
+        "--consent": "Asked.",
+        "--licence": "CC0-1.0",
+        "--cite": "Doe 2025",
+        "--contact": "doe@example.org",
+    }
+    more = [str(part) for option in values.items() for part in option]
+    result = CliRunner().invoke(app, arguments(options, "--clean-speech", *more))
+    assert result.exit_code == 0, result.output
+    folder = options.dataset_dir / "small"
+    assert f"Descriptions excluded: 1: 1 x incomplete (each is listed in {folder / 'excluded.csv'})." in result.output
+    assert "--dataset small_fold1 " in result.output and "dataset=small_fold1_stage1" in result.output
+    card = (folder / "README.md").read_text()
+    for said in (
+        "at least 1 fixation of the speaker on the image; at least 10% of the speaker's fixations on it; at least 350 "
+        "ms of looking; at most 99.0% of a map's weight in one fixation; fixations of a map that spread over at least "
+        "0.0001 of the diagonal; at least 2 words; no mark of inaudible speech (`@@`); no end that breaks off "
+        "(`and\\.$`).",
+        "Fillers: those of fillers.txt",
+        "The split is by participant: ",
+        "3 folds, each of them the test set once, seed 8;",
+        "Participants **are codes**",
+        "Further fields of the rows: age.",
+        "| licence | CC0-1.0 |",
+        "| how to cite | Doe 2025 |",
+        "| contact | doe@example.org |",
+        "| consent of the participants | Asked. |",
+    ):
+        assert said in card
+    rows = json.loads((folder / "fold2" / "test.json").read_text())
+    assert rows and all("plainly" in row["spoken"] for row in rows)
+    assert not any("plainly" in row["conversations"][1]["value"] for row in rows)
 
 
 def test_the_help_imports_nothing_heavy():

@@ -56,6 +56,7 @@ def test_rows_and_bytes_are_those_of_the_files(registry):
         "README.md",
         "dataset_info.json",
         "preview.png",
+        "splits.json",
         "stage1/train-00000-of-00001.parquet",
         "stage2/train-00000-of-00001.parquet",
         "test/test-00000-of-00001.parquet",
@@ -91,7 +92,8 @@ def test_datasets_loads_every_configuration(registry, tmp_path):
 def test_the_card_has_the_header_of_the_hub(registry):
     shared, folder = share(registry, license="cc-by-4.0")
     text = (folder / "README.md").read_text()
-    assert (registry / "small/README.md").read_text().strip() in text  # the data card, whole
+    card = (registry / "small/README.md").read_text().split("\n---\n", 1)[1]
+    assert card.strip() in text  # the data card, whole
     found = header(text)
     assert found["license"] == "cc-by-4.0" and {"gaze", "saliency"} <= set(found["tags"])
     assert found["configs"] == [
@@ -278,7 +280,7 @@ def test_what_is_sent_to_the_hub(registry, the_hub):
     uploads = [one.kwargs for one in the_hub.api.upload_file.call_args_list]
     assert {(one["repo_id"], one["repo_type"]) for one in uploads} == {("me/small", "dataset")}
     files = {one["path_in_repo"]: one["path_or_fileobj"] for one in uploads}
-    assert sorted(files) == ["README.md", "dataset_info.json", "preview.png"]
+    assert sorted(files) == ["README.md", "dataset_info.json", "preview.png", "splits.json"]
     assert json.loads(files["dataset_info.json"])["small_stage1"]["hf_hub_url"] == "me/small"
     assert header(files["README.md"].decode())["configs"][2]["config_name"] == "test"
     assert sorted(path.name for path in registry.parent.iterdir() if "shared" in path.name) == ["shared"]
