@@ -16,7 +16,7 @@ from PIL import ExifTags, Image
 
 from llamafactory_gaze.data import card, registry
 from llamafactory_gaze.data.descriptions import PLACEHOLDER, Description, read_descriptions
-from llamafactory_gaze.data.fixations import Fixations, read_fixations
+from llamafactory_gaze.data.fixations import Fixations, read_fixations, require_durations
 from llamafactory_gaze.data.heatmaps import encode_map, fixation_heatmap
 from llamafactory_gaze.data.preview import contact_sheet
 from llamafactory_gaze.data.split import split_by_image
@@ -106,6 +106,8 @@ def build_dataset(options: DatasetOptions, track: Track = lambda items, _: items
     _check_target(options)
     descriptions = read_descriptions(options.descriptions)
     fixations = read_fixations(options.fixations, options.columns)
+    if options.weight == "duration":
+        require_durations(options.fixations, *(of.duration_ms for of in fixations.values()))
     where: dict[str, str] = {}  # the first row that names an image
     for description in descriptions:
         where.setdefault(description.image, description.where)

@@ -25,7 +25,7 @@ class Fixations:
     participant: np.ndarray  # (n,) str
     x: np.ndarray  # (n,) float64
     y: np.ndarray  # (n,) float64
-    duration_ms: np.ndarray  # (n,) float64, not negative
+    duration_ms: np.ndarray  # (n,) float64, not negative; NaN where it is not known
 
     def __len__(self) -> int:
         return len(self.x)
@@ -40,7 +40,7 @@ class Fixations:
 
 
 def read_fixations(path: Path, columns: Mapping[str, str] | None = None) -> dict[str, Fixations]:
-    """Read a fixation table, one fixation per row.
+    """Read a fixation table, one fixation per row; an empty duration is one that is not known.
 
     Args:
         path: CSV, TSV or Parquet with the columns image, participant, x, y and duration_ms; others are ignored.
@@ -76,6 +76,16 @@ def read_fixations(path: Path, columns: Mapping[str, str] | None = None) -> dict
     }
 
 
+def require_durations(path: Path, *durations: np.ndarray) -> None:
+    """Raise `DataError` where a duration is not known, in the name of what cannot do without."""
+    unknown = sum(int(np.isnan(values).sum()) for values in durations)
+    if unknown:
+        raise DataError(
+            f"{path} does not say how long {unknown} of its {sum(map(len, durations))} fixations last, as weights by "
+            "duration and a shortest duration need; use --weight count without --min-duration."
+        )
+
+
 def _column_names(columns: Mapping[str, str]) -> dict[str, str]:
     unknown = [name for name in columns if name not in COLUMNS]
     if unknown:
@@ -90,6 +100,9 @@ def _read_row(table: Table, i: int, names: Mapping[str, str], numbers: Mapping[s
             return f"the column {names[name]} is empty"
     for name, values in numbers.items():
         cell = table.columns[names[name]][i]
+        if name == "duration_ms" and not cell:
+            values[i] = math.nan
+            continue
         try:
             values[i] = float(cell)
         except ValueError:

@@ -18,6 +18,7 @@ from uuid import uuid4
 import numpy as np
 from PIL import ExifTags, Image
 
+from llamafactory_gaze.data.fixations import require_durations
 from llamafactory_gaze.data.geometry import PAPER_SCREEN, Placement, Screen, Size, map_size, place, rescale
 from llamafactory_gaze.data.heatmap_input import Recording, read_recording
 from llamafactory_gaze.data.heatmaps import encode_map, fixation_heatmap
@@ -85,6 +86,8 @@ def make_heatmaps(options: HeatmapOptions, track: Track = lambda items, _: items
     """
     _check(options)
     recording = read_recording(options.fixations, options.columns)
+    if options.weight == "duration" or options.min_duration > 0:
+        require_durations(options.fixations, recording.duration_ms)
     views, x, y, on_image = _locate(recording, options)
     kept, counts = _select(recording, on_image, options)
     weight = recording.duration_ms if options.weight == "duration" else np.ones(len(recording))

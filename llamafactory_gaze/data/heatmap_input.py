@@ -23,7 +23,7 @@ class Recording:
     index: np.ndarray | None  # (n,) float64, the order of the fixations of a trial
     x: np.ndarray  # (n,) float64
     y: np.ndarray  # (n,) float64
-    duration_ms: np.ndarray  # (n,) float64, not negative
+    duration_ms: np.ndarray  # (n,) float64, not negative; NaN where it is not known
 
     def __len__(self) -> int:
         return len(self.x)
@@ -79,7 +79,7 @@ def read_recording(path: Path, columns: Mapping[str, str]) -> Recording:
         np.array(cells["participant"]),
         np.array(trial) if trial else None,
         _numbers(table, optional["index"], index) if index else None,
-        *(np.array(cells[name], dtype=np.float64) for name in ("x", "y", "duration_ms")),
+        *(np.array([cell or "nan" for cell in cells[name]], np.float64) for name in ("x", "y", "duration_ms")),
     )
 
 

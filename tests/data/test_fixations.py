@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from llamafactory_gaze.data.fixations import read_fixations
+from llamafactory_gaze.data.fixations import read_fixations, require_durations
 from llamafactory_gaze.data.tables import DataError
 
 
@@ -23,6 +23,15 @@ def test_values_by_image_in_the_order_of_the_file(tmp_path):
     on_i = fixations["i.jpg"]
     assert on_i.participant.tolist() == ["p1", "p2"]
     np.testing.assert_array_equal([on_i.x, on_i.y, on_i.duration_ms], [[1.5, -3], [2, 40], [100, 0]])
+
+
+def test_an_empty_duration_is_one_that_is_not_known(tmp_path):
+    path = write(tmp_path, HEADER + "i.jpg,p1,1,2,\ni.jpg,p1,1,2,7\n")
+    durations = read_fixations(path)["i.jpg"].duration_ms
+    np.testing.assert_array_equal(durations, [np.nan, 7])
+    require_durations(path, durations[1:])
+    with pytest.raises(DataError, match="how long 1 of its 3 fixations last.* use --weight count"):
+        require_durations(path, durations, durations[1:])
 
 
 def test_names_of_a_fixation_report(tmp_path):
@@ -48,7 +57,8 @@ def test_names_of_a_fixation_report(tmp_path):
         ("i.jpg,p1,.,2,3", r"line 3: x is '\.', expected a number"),
         ("i.jpg,p1,1,nan,3", "line 3: y is 'nan', expected a finite number"),
         ("i.jpg,p1,1,-inf,3", "line 3: y is '-inf', expected a finite number"),
-        ("i.jpg,p1,1,2,", "line 3: duration_ms is '', expected a number"),
+        ("i.jpg,p1,1,2,.", "line 3: duration_ms is '.', expected a number"),
+        ("i.jpg,p1,,2,3", "line 3: x is '', expected a number"),
         ("i.jpg,p1,1,2,-5", "line 3: duration_ms is -5, expected a duration of 0 ms or more"),
         (",p1,1,2,3", "line 3: the column image is empty"),
         ("i.jpg, ,1,2,3", "line 3: the column participant is empty"),
