@@ -64,6 +64,8 @@ def read_recording(path: Path, columns: Mapping[str, str]) -> Recording:
     table.require([optional[name] for name in columns if name in optional])
     cells = {name: table.columns[columns.get(name, name)] for name in COLUMNS}
     trial, index = (table.columns.get(theirs) for theirs in optional.values())
+    if trial and not any(trial):  # as `fixations` writes it where the recordings have no trials
+        trial = None
     for i, image in enumerate(cells["image"]):
         if not _stays_inside(image):
             raise DataError(

@@ -30,7 +30,7 @@ def test_an_empty_duration_is_one_that_is_not_known(tmp_path):
     durations = read_fixations(path)["i.jpg"].duration_ms
     np.testing.assert_array_equal(durations, [np.nan, 7])
     require_durations(path, durations[1:])
-    with pytest.raises(DataError, match="how long 1 of its 3 fixations last.* use --weight count"):
+    with pytest.raises(DataError, match=r"how long 1 of its 3 fixations last.* use --weight count"):
         require_durations(path, durations, durations[1:])
 
 

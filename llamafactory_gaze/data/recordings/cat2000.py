@@ -46,7 +46,7 @@ def read_cat2000(path: Path, options: ReadOptions, bad: BadLines) -> Recording:
 def _fixations_of(file: Path, participant: str) -> list[Fixation]:
     import numpy as np  # here: the command line should not wait for it
 
-    matrix = load_variables(file, "a CAT2000 file").get("fixLocs")
+    matrix = load_variables(file, "a CAT2000 file", squeeze=False).get("fixLocs")
     if not isinstance(matrix, np.ndarray) or matrix.ndim != 2 or matrix.dtype.kind not in "buif":
         raise DataError(f"{file} holds no matrix fixLocs, as FIXATIONLOCS of CAT2000 does.")
     other = matrix[(matrix != 0) & (matrix != 1)]

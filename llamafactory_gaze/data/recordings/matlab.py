@@ -21,11 +21,12 @@ def variables_of(path: Path) -> set[str]:
     return {name for name, *_ in _read(path, "a MATLAB file", lambda: whosmat(path))}
 
 
-def load_variables(path: Path, layout: str) -> dict[str, Any]:
-    """The variables of a MATLAB file as arrays; see `variables_of`. `layout` names what the file should be."""
+def load_variables(path: Path, layout: str, squeeze: bool = True) -> dict[str, Any]:
+    """The variables of a MATLAB file as arrays, of which `squeeze` takes the sides of length 1; see `variables_of`.
+    `layout` names what the file should be."""
     from scipy.io import loadmat
 
-    variables: dict[str, Any] = _read(path, layout, lambda: loadmat(path, squeeze_me=True, struct_as_record=True))
+    variables: dict[str, Any] = _read(path, layout, lambda: loadmat(path, squeeze_me=squeeze, struct_as_record=True))
     return variables
 
 
@@ -43,10 +44,6 @@ def mat_files(path: Path) -> Iterator[Path]:
 def _read(path: Path, what: str, read: Callable[[], Any]) -> Any:
     try:
         return read()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}).") from error
-    except MemoryError as error:
-        raise DataError(f"{path} cannot be read as {what}: it asks for more memory than there is.") from error
     except Exception as error:  # scipy raises nearly anything on a damaged file
         raise DataError(
             f"{path} cannot be read as {what} ({type(error).__name__}: {error}); expected a MATLAB file up to "

@@ -57,7 +57,7 @@ def _read_json(path: Path, options: ReadOptions, bad: BadLines) -> Recording:
 
     fixations: list[Fixation] = []
     seen: Counter[tuple[str, str]] = Counter()
-    viewings = swapped = outside = 0
+    viewings = total = swapped = outside = 0
     for i, annotation in enumerate(content["annotations"]):
         where = f"{path}, annotation {i + 1}"
         try:
@@ -76,7 +76,8 @@ def _read_json(path: Path, options: ReadOptions, bad: BadLines) -> Recording:
                 bad.add(f"{where}, fixation {k + 1}", f"it is {str(place)[:40]}, expected [row, column]")
                 continue
             row, column = place
-            swapped += row > height or column > width or min(place) < 1
+            total += 1
+            swapped += row > height or column > width
             outside += not (0 <= row <= width and 0 <= column <= height)
             if not (1 <= row <= height and 1 <= column <= width):
                 problem = f"[{row}, {column}] is not within 1 to {height} rows and 1 to {width} columns"
@@ -85,7 +86,7 @@ def _read_json(path: Path, options: ReadOptions, bad: BadLines) -> Recording:
             key = image, participant
             fixations.append(Fixation(image, participant, "", seen[key], column - 1.0, row - 1.0, None, ""))
             seen[key] += 1
-    if swapped and not outside:
+    if total >= 20 and swapped > 0.05 * total and not outside:
         raise DataError(
             f"{path} gives (column, row) from 0, as SALICON's first files of April 2015 did; expected (row, column) "
             "from 1, as in the files that replaced them."
