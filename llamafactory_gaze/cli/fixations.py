@@ -82,7 +82,7 @@ def fixations(
       llamafactory-gaze fixations CAT2000/trainSet --output fixations.csv
     """
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import Progress
 
     from llamafactory_gaze.data.geometry import parse_screen
     from llamafactory_gaze.data.recordings import choose_detection, read_recording
@@ -96,20 +96,21 @@ def fixations(
         detection = choose_detection(
             detect, velocity, dispersion, min_fixation, None if screen is None else parse_screen(screen)
         )
-        read = [
-            read_recording(
-                path,
-                format,
-                participant=participant,
-                image_message=image_message,
-                columns=mapping,
-                detection=detection,
-                eye=eye,
-                only_on_images=only_on_images,
-                skip_bad_lines=skip_bad_lines,
-            )
-            for path in track(recordings, "Reading", console=console)
-        ]
+        with Progress(console=console) as progress:
+            read = [
+                read_recording(
+                    path,
+                    format,
+                    participant=participant,
+                    image_message=image_message,
+                    columns=mapping,
+                    detection=detection,
+                    eye=eye,
+                    only_on_images=only_on_images,
+                    skip_bad_lines=skip_bad_lines,
+                )
+                for path in progress.track(recordings, description="Reading")
+            ]
         table.check_participants(read, named=participant is not None)
         count = table.write_fixations(read, output)
     Console(highlight=False).print("\n".join(table.summary(read, output, count)), markup=False, soft_wrap=True)

@@ -101,7 +101,7 @@ def columns_of(path: Path, sidecar: dict[str, Any], needed: tuple[str, ...]) -> 
 def positive(path: Path, sidecar: dict[str, Any], key: str) -> float:
     """A number above 0 in a sidecar, or `DataError`."""
     value = sidecar.get(key)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < 1e9:
         raise DataError(f"The sidecar of {path} says {key} {json.dumps(value)[:40]}; expected a number above 0.")
     return float(value)
 
@@ -179,6 +179,8 @@ def read_shown(path: Path, column: str | None) -> tuple[list[Shown], str]:
         except ValueError as error:
             raise DataError(f"{table.at(i)}: {error}.") from error
         events.append(Shown(image, since, since + (lasts or math.inf)))
+    if not events:
+        raise DataError(f"{path} names no image in its column {chosen}; say which one does by --columns image=NAME.")
     events.sort(key=lambda event: event.since)
     # Where two overlap, or one has no duration, the next one takes its place.
     nexts = [event.since for event in events[1:]] + [math.inf]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from llamafactory_gaze.data.recordings.mat_tags import check_mat
 from llamafactory_gaze.data.recordings.recording import BadLines, Fixation, ReadOptions, Recording, duration, position
 from llamafactory_gaze.data.tables import DataError
 
@@ -42,6 +43,7 @@ def mat_files(path: Path) -> Iterator[Path]:
 
 
 def _read(path: Path, what: str, read: Callable[[], Any]) -> Any:
+    check_mat(path)
     try:
         return read()
     except Exception as error:  # scipy raises nearly anything on a damaged file
