@@ -160,6 +160,7 @@ def test_the_column_of_the_images(tmp_path):
         ({"Columns": "timestamp"}, "has no list Columns"),
         ({"Columns": ["timestamp"] * 2 + ["x_coordinate", "y_coordinate"]}, "names the column timestamp twice"),
         ({"SamplingFrequency": 0}, "says SamplingFrequency 0; expected a number above 0"),
+        ({"SamplingFrequency": 10**400}, "expected a number above 0"),
         ({"SamplingFrequency": None}, "says SamplingFrequency null"),
         ({"SamplingFrequency": 100}, "says SamplingFrequency 100 Hz; expected Units ms or s that agree"),
         ({"StartTime": "noon"}, "says StartTime noon; expected seconds"),
@@ -170,6 +171,7 @@ def test_the_column_of_the_images(tmp_path):
         ({"screen": SCREEN | {"ScreenSize": [0.386, 0.1]}}, "differ in shape"),
         ({"shown": "onset\tduration\tstim_file\nx\t1\ta.png\n"}, "line 2: onset is 'x', expected a number"),
         ({"shown": "onset\tduration\tstim_file\n0\t-1\ta.png\n"}, "line 2: duration is -1, expected 0"),
+        ({"shown": "onset\tduration\tstim_file\n0\t1\tn/a\n"}, "names no image in its column stim_file"),
         ({"rows": ["7\t1\t1\t1\n"]}, "holds no two rows with increasing timestamps"),
     ],
 )

@@ -7,6 +7,7 @@ github.com/matthias-k/pysaliency reads them.
 """
 
 import json
+import zlib
 
 import numpy as np
 import pytest
@@ -195,6 +196,21 @@ def test_salicon_mat_files(tmp_path):
     write_mat(file, [np.zeros((2, 3))])
     with pytest.raises(DataError, match="expected image and gaze with fixations of n x 2"):
         read_recording(file)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_an_element_of_no_type_is_refused_before_scipy_ends_the_process(tmp_path, compressed):
+    path = tmp_path / "001.mat"
+    savemat(path, {"fixLocs": np.eye(3)})
+    content = path.read_bytes()
+    assert content.count(b"\x09\0\0\0\x48\0\0\0") == 1  # the tag of 9 doubles
+    body = content[128:].replace(b"\x09\0\0\0\x48\0\0\0", b"\xfa\0\0\0\x48\0\0\0")
+    if compressed:
+        packed = zlib.compress(body)
+        body = b"\x0f\0\0\0" + len(packed).to_bytes(4, "little") + packed
+    path.write_bytes(content[:128] + body)
+    with pytest.raises(DataError, match="an element has the type 250"):
+        read_recording(path)
 
 
 def test_other_folders_are_refused(tmp_path):
