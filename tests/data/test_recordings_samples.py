@@ -7,15 +7,15 @@ course, and the noise of a tracker.
 import gzip
 import math
 import os
+import sys
 import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import polars
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv
 
 from llamafactory_gaze.data.geometry import PAPER_SCREEN, Screen
 from llamafactory_gaze.data.recordings import choose_detection, read_recording
@@ -150,8 +150,9 @@ def test_parquet_packed_and_renamed_tables_agree(tmp_path):
     lines = rows(times, places)
     expected = read_recording(write(tmp_path, lines), detection=IVT).fixations
     assert read_recording(write(tmp_path, lines, "gaze.csv.gz"), detection=IVT).fixations == expected
-    frame = polars.read_csv(tmp_path / "gaze.csv", schema_overrides={"trial": polars.String})
-    pq.write_table(pa.Table.from_pylist(frame.rename({"x": "GAZE_X"}).to_dicts()), tmp_path / "gaze.parquet")
+    frame = csv.read_csv(tmp_path / "gaze.csv")
+    names = [{"x": "GAZE_X"}.get(name, name) for name in frame.column_names]
+    pq.write_table(frame.rename_columns(names), tmp_path / "gaze.parquet")
     found = read_recording(tmp_path / "gaze.parquet", columns={"x": "GAZE_X"}, detection=IVT)
     assert found.fixations == expected
 
@@ -214,6 +215,12 @@ def test_what_detection_needs(tmp_path):
     ]:
         with pytest.raises(DataError, match=message):
             choose_detection(**arguments)
+
+
+def test_without_pymovements_its_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pymovements", None)
+    with pytest.raises(DataError, match=r"needs pymovements: pip install 'llamafactory-gaze\[samples\]'"):
+        read_recording(write(tmp_path, ["0,i.png,p1,1,5,5\n"]), detection=IVT)
 
 
 def eyelink(name: str) -> Path:

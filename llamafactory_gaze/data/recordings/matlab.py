@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,9 @@ def mat_files(path: Path) -> Iterator[Path]:
 def _read(path: Path, what: str, read: Callable[[], Any]) -> Any:
     check_mat(path)
     try:
-        return read()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # scipy warns where what it returns may be wrong
+            return read()
     except Exception as error:  # scipy raises nearly anything on a damaged file
         raise DataError(
             f"{path} cannot be read as {what} ({type(error).__name__}: {error}); expected a MATLAB file up to "
