@@ -32,7 +32,7 @@ class Fixations:
     index: np.ndarray | None  # (n,) float64, the order of the fixations of a trial
     x: np.ndarray  # (n,) float64
     y: np.ndarray  # (n,) float64
-    duration_ms: np.ndarray  # (n,) float64, not negative
+    duration_ms: np.ndarray  # (n,) float64, not negative; NaN where it is not known
 
     def __len__(self) -> int:
         return len(self.x)
@@ -40,6 +40,15 @@ class Fixations:
     def at(self, i: int) -> str:
         """Where fixation `i` stands, for a message: 'fixations.csv, line 17'."""
         return self.table.at(int(self.row[i]))
+
+    def require_durations(self) -> None:
+        """Raise `DataError` where a duration is not known, in the name of what cannot do without."""
+        unknown = int(np.isnan(self.duration_ms).sum())
+        if unknown:
+            raise DataError(
+                f"{self.table.path} does not say how long {unknown} of its {len(self)} fixations last, as weights by "
+                "duration and a shortest duration need; use --weight count without --min-duration."
+            )
 
     def where(self, mask: np.ndarray) -> Fixations:
         return Fixations(
@@ -79,11 +88,11 @@ class Fixations:
 
 
 def read_fixations(path: Path, columns: Mapping[str, str] | None = None) -> Fixations:
-    """Read a fixation table, one fixation per row.
+    """Read a fixation table, one fixation per row; an empty duration is one that is not known.
 
     Args:
         path: CSV, TSV or Parquet with the columns image, participant, x, y and duration_ms; trial and index are read
-            where they are; others are ignored.
+            where they are, and a column trial that is empty throughout is none; others are ignored.
         columns: how the file names those columns, where it names them otherwise: `{"x": "CURRENT_FIX_X"}`.
 
     Raises:
@@ -111,7 +120,7 @@ def read_fixations(path: Path, columns: Mapping[str, str] | None = None) -> Fixa
         np.arange(len(table)),
         np.array(table.columns[names["image"]]),
         np.array(table.columns[names["participant"]]),
-        None if trial is None else np.array(trial),
+        np.array(trial) if trial and any(trial) else None,
         numbers.get("index"),
         numbers["x"],
         numbers["y"],
@@ -134,6 +143,9 @@ def _read_row(table: Table, i: int, names: Mapping[str, str], numbers: Mapping[s
             return f"the column {names[name]} is empty"
     for name, values in numbers.items():
         cell = table.columns[names[name]][i]
+        if name == "duration_ms" and not cell:
+            values[i] = math.nan
+            continue
         try:
             values[i] = float(cell)
         except ValueError:

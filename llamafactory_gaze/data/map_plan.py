@@ -178,9 +178,11 @@ def plan_maps(fixations: Fixations, size_of: Callable[[str, str], Size], options
         size_of: the size of an image, given its name and the row that names it first.
 
     Raises:
-        DataError: no place for an image on the screen, a Gaussian of less than a pixel, a map that is too large, or, to
-            drop the first fixations, two of the same index.
+        DataError: no place for an image on the screen, a Gaussian of less than a pixel, a map that is too large, no
+            durations where they are needed, or, to drop the first fixations, two of the same index.
     """
+    if options.weight == "duration" or options.min_duration > 0:
+        fixations.require_durations()
     views: dict[str, View] = {}
     x, y = fixations.x.copy(), fixations.y.copy()
     on_image, outside = np.zeros((2, len(fixations)), dtype=bool)

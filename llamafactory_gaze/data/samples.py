@@ -42,12 +42,14 @@ def judge(inputs: Inputs, maps: MadeMaps | ReadyMaps, options: DatasetOptions) -
     ready-made maps nothing is known but that they are there, so only the rules on descriptions apply.
 
     Raises:
-        DataError: nothing is left.
+        DataError: nothing is left, or a rule on looking times where durations are not known.
     """
     verdicts = {one.id: inputs.review[one.id].verdict for one in inputs.descriptions if one.id in inputs.review}
     broken: dict[tuple[str, str], Failure] = {}
     lawful = maps
     if isinstance(maps, MadeMaps):
+        if options.rules.min_looking_ms > 0:
+            maps.plan.fixations.require_durations()
         broken = _broken(maps, options.rules)
         accepted = {(one.image, one.participant) for one in inputs.descriptions if verdicts.get(one.id) == "accept"}
         lawful = maps.without(broken.keys() - accepted)

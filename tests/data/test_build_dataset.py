@@ -84,6 +84,15 @@ def test_weight_by_count(recording):
     assert maps["duration"][12, 60] < 0.01 and 0.45 < maps["count"][12, 60] < 0.55
 
 
+def test_durations_that_are_not_known_need_weight_by_count(recording):
+    recording.fixations = [line.rpartition(",")[0] + "," * (i > 0) for i, line in enumerate(recording.fixations)]
+    recording.fixations[0] += ",duration_ms"
+    with pytest.raises(DataError, match=r"how long 20 of its 20 fixations last.* use --weight count"):
+        build_dataset(recording.options())
+    assert not (recording.folder / "registry").exists()
+    build_dataset(recording.options(weight="count"))
+
+
 def test_normalized_targets_go_to_stage_1_only(recording):
     recording.descriptions = [
         line + (",normalized,age" if i == 0 else f",Plain {i}.,3{i}") for i, line in enumerate(recording.descriptions)

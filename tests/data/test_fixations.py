@@ -48,6 +48,21 @@ def test_the_first_fixation_is_told_by_index_or_else_by_row(tmp_path):
     assert read_fixations(in_order).first().tolist() == [True, False, True, False, True]
 
 
+def test_an_empty_duration_is_one_that_is_not_known(tmp_path):
+    path = write(tmp_path, HEADER + "i.jpg,p1,1,2,\ni.jpg,p1,1,2,7\n")
+    fixations = read_fixations(path)
+    np.testing.assert_array_equal(fixations.duration_ms, [np.nan, 7])
+    fixations.where(np.array([False, True])).require_durations()
+    with pytest.raises(DataError, match=r"how long 1 of its 2 fixations last.* use --weight count"):
+        fixations.require_durations()
+
+
+def test_a_trial_column_that_is_empty_throughout_is_none(tmp_path):
+    header = HEADER.strip() + ",trial\n"
+    assert read_fixations(write(tmp_path, header + "i.jpg,p1,1,2,3,\n")).trial is None
+    assert read_fixations(write(tmp_path, header + "i.jpg,p1,1,2,3,\ni.jpg,p1,1,2,3,x\n")).trial.tolist() == ["", "x"]
+
+
 def test_names_of_a_fixation_report(tmp_path):
     text = "IMAGE\tRECORDING\tCURRENT_FIX_X\tCURRENT_FIX_Y\tCURRENT_FIX_DURATION\textra\ni.jpg\tp1\t1\t2\t3\tz\n"
     names = {
@@ -71,7 +86,8 @@ def test_names_of_a_fixation_report(tmp_path):
         ("i.jpg,p1,.,2,3", r"line 3: x is '\.', expected a number"),
         ("i.jpg,p1,1,nan,3", "line 3: y is 'nan', expected a finite number"),
         ("i.jpg,p1,1,-inf,3", "line 3: y is '-inf', expected a finite number"),
-        ("i.jpg,p1,1,2,", "line 3: duration_ms is '', expected a number"),
+        ("i.jpg,p1,1,2,.", "line 3: duration_ms is '.', expected a number"),
+        ("i.jpg,p1,,2,3", "line 3: x is '', expected a number"),
         ("i.jpg,p1,1,2,-5", "line 3: duration_ms is -5, expected a duration of 0 ms or more"),
         (",p1,1,2,3", "line 3: the column image is empty"),
         ("i.jpg, ,1,2,3", "line 3: the column participant is empty"),

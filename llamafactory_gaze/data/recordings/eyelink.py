@@ -9,11 +9,15 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PureWindowsPath
 
+from llamafactory_gaze.data.recordings.detection import SampleStream
 from llamafactory_gaze.data.recordings.recording import BadLines, Fixation, ReadOptions, Recording, duration, position
+from llamafactory_gaze.data.recordings.samples import sample
 from llamafactory_gaze.data.tables import DataError
 
 
@@ -34,6 +38,7 @@ class _Trial:
     images: list[tuple[float, str]] = field(default_factory=list)  # when, in ms, and which
     fixations: list[tuple[float, Fixation]] = field(default_factory=list)  # start in ms; `image` is not filled in
     ended: bool = False  # a recording in it has an END
+    counts: Counter[str] = field(default_factory=Counter)  # fixations of each eye
 
     def image_at(self, start: float) -> str:
         """The image named last before a fixation began, or the first if all were named after the recording's end."""
@@ -47,7 +52,8 @@ class _Trial:
 def read_eyelink(path: Path, options: ReadOptions, bad: BadLines) -> Recording:
     """Read the fixations that the tracker itself found (EFIX lines) out of an .asc or .asc.gz file.
 
-    Samples are passed over without being kept, so memory grows with the fixations alone. A trial begins with a TRIALID
+    With `options.detection` they are found in the file's samples instead, and its EFIX lines are left out. Samples are
+    passed over or go through `SampleStream`, so memory grows with the fixations alone. A trial begins with a TRIALID
     message, or with START where none came before it, and is then named by its number, from 1. The name of an image is
     the last part of an IMGLOAD message's path, or what `options.image_message` finds in a message.
 
@@ -55,16 +61,19 @@ def read_eyelink(path: Path, options: ReadOptions, bad: BadLines) -> Recording:
         x and y in pixels of the screen, durations in ms as the tracker wrote them.
 
     Raises:
-        DataError: no EyeLink text, fixations in other units than pixels, two images of the same name.
+        DataError: no EyeLink text, fixations in other units than pixels, two images of the same name; samples on
+            another screen than the user's.
     """
+    if options.detection:
+        options.detection.check(path)
     reader = _Reader(path, options, bad)
-    for number, line in _lines(path, bad):
-        reader.line(f"{path}, line {number}", line)
+    for number, line in _lines(path, bad, samples=options.detection is not None):
+        reader.line(number, line)
     return reader.recording()
 
 
-def _lines(path: Path, bad: BadLines) -> Iterator[tuple[int, bytes]]:
-    """The number and bytes of each line that is no sample; a line that is not whole goes to `bad`."""
+def _lines(path: Path, bad: BadLines, samples: bool) -> Iterator[tuple[int, bytes]]:
+    """The number and bytes of each line, without samples unless asked for; a line that is not whole goes to `bad`."""
     number = 0
     try:
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
@@ -76,7 +85,7 @@ def _lines(path: Path, bad: BadLines) -> Iterator[tuple[int, bytes]]:
                         line = file.readline(_LONGEST_LINE)
                     problem = f"it is longer than {_LONGEST_LINE} bytes" if long else "the file ends within it"
                     bad.add(f"{path}, line {number}", problem)
-                elif not line[:1].isdigit():
+                elif samples or not line[:1].isdigit():
                     yield number, line
     except (EOFError, OSError, zlib.error) as error:
         bad.add(f"{path}, line {number + 1}", f"the compressed file is cut off or damaged there ({error})")
@@ -97,8 +106,11 @@ class _Reader:
         self.paths: dict[str, str] = {}  # name of an image -> its path in the recording
         self.without_image = self.with_several = 0
         self.known = False  # has anything of an EyeLink file been seen?
+        self.streams: dict[str, SampleStream] = {}  # of each eye, where fixations are to be found in samples
+        self.eyes: list[str] = []  # whose samples stand in a line, in their order
 
-    def line(self, where: str, raw: bytes) -> None:
+    def line(self, number: int, raw: bytes) -> None:
+        where = self.at(number)
         try:
             text = raw.decode("utf-8")
         except UnicodeDecodeError:
@@ -107,10 +119,13 @@ class _Reader:
         words = text.split()
         if "\0" in text:
             self.bad.add(where, "it holds a zero byte, as no text does")
-        elif words and words[0] in _WORDS:
-            self.known = True
+        elif words and (words[0] in _WORDS or text[0].isdigit()):
+            self.known = self.known or words[0] in _WORDS
             try:
-                self._event(words[0], words, text)
+                if words[0] in _WORDS:
+                    self._event(words[0], words, text)
+                else:
+                    self._sample(number, words)
             except ValueError as error:
                 if isinstance(error, DataError):
                     raise
@@ -119,11 +134,50 @@ class _Reader:
             # Header and calibration begin with these signs or with blanks; anything else may have been a fixation.
             self.bad.add(where, f"it begins with '{words[0][:20]}', as no line of an EyeLink file does")
 
+    def at(self, number: int) -> str:
+        return f"{self.path}, line {number}"
+
+    def _sample(self, number: int, words: list[str]) -> None:
+        # time, then x, y and pupil of each eye, then what else edf2asc was asked for; '.' is missing
+        if not self.eyes:
+            raise ValueError("a sample stands before any START that names its eye")
+        if len(words) < 1 + 3 * len(self.eyes):
+            raise ValueError(f"the sample has {len(words)} values, expected {1 + 3 * len(self.eyes)} or more")
+        names = {"time": "the time", "x": "x", "y": "y"}
+        read = [
+            sample({"time": words[0], "x": words[1 + 3 * i], "y": words[2 + 3 * i]}, names)
+            for i in range(len(self.eyes))
+        ]
+        if self.trial is None:
+            self._begin_trial(str(self.trials + 1))
+        for eye, (time, x, y) in zip(self.eyes, read, strict=True):
+            self.streams[eye].add(number, time, x, y)
+
+    def _begin_samples(self, eyes: list[str]) -> None:
+        self._end_samples()
+        self.eyes = eyes if self.options.detection else []
+        for eye in self.eyes:
+            if eye not in self.streams:
+                assert self.options.detection is not None
+                found = partial(self._found, eye)
+                self.streams[eye] = SampleStream(self.options.detection, self.bad, self.at, found)
+
+    def _end_samples(self) -> None:
+        for stream in self.streams.values():
+            stream.end()
+
+    def _found(self, eye: str, start: float, x: float, y: float, lasts: float) -> None:
+        assert self.trial is not None
+        fixation = Fixation("", self.participant, self.trial.name, self.trial.counts[eye], x, y, lasts, eye)
+        self.trial.counts[eye] += 1
+        self.trial.fixations.append((start, fixation))
+
     def _event(self, word: str, words: list[str], text: str) -> None:
         if word == "MSG":
             self._message(text)
         elif word == "EFIX":
-            self._fixation(words)
+            if self.options.detection is None:
+                self._fixation(words)
         elif word == "START":
             if len(words) < 3:
                 raise ValueError("START has no time or names no eye")
@@ -131,8 +185,10 @@ class _Reader:
                 self.without_end.append(self.recording_since)
             if self.trial is None or (self.recording_began and not self.trial.by_message):
                 self._begin_trial(str(self.trials + 1))
+            self._begin_samples([_EYES[eye[0]] for eye in ("LEFT", "RIGHT") if eye in words])
             self.recording_since, self.recording_began = words[1], True
         elif word == "END":
+            self._end_samples()
             self.recording_since = None
             if self.trial:
                 self.trial.ended = True
@@ -160,6 +216,8 @@ class _Reader:
         display = _DISPLAY.match(message)
         if display:
             size = _display_size(display[1])
+            if self.options.detection:
+                self.options.detection.check(self.path, size)
             if size not in self.displays:
                 self.displays.append(size)
         elif re.match(r"TRIALID\b", message):
@@ -203,11 +261,7 @@ class _Reader:
             raise ValueError(f"EFIX lasts {words[4]} ms, which is not from {words[2]} to {words[3]}")
         if self.trial is None:
             self._begin_trial(str(self.trials + 1))
-        assert self.trial is not None
-        eye = _EYES[words[1]]
-        index = sum(fixation.eye == eye for _, fixation in self.trial.fixations)
-        fixation = Fixation("", self.participant, self.trial.name, index, x, y, lasts, eye)
-        self.trial.fixations.append((start, fixation))
+        self._found(_EYES[words[1]], start, x, y, lasts)
 
     def _begin_trial(self, name: str, by_message: bool = False) -> None:
         self._end_trial()
@@ -215,6 +269,7 @@ class _Reader:
         self.trial = _Trial(name, by_message)
 
     def _end_trial(self) -> None:
+        self._end_samples()
         trial, self.trial = self.trial, None
         self.recording_began = False
         if trial is None:
@@ -232,8 +287,16 @@ class _Reader:
         if not self.known:
             raise DataError(f"{self.path} holds no line of an EyeLink .asc file; is it one?")
         notes: list[str] = []
-        if not self.fixations:
-            notes.append("It has no EFIX line: the tracker stored no fixations, or edf2asc was run with -s or -ne.")
+        detection, samples = self.options.detection, list(self.streams.values())
+        if not self.fixations and detection is None:
+            notes.append(
+                "It has no EFIX line: the tracker stored no fixations, or edf2asc was run with -s or -ne; --detect ivt "
+                "--screen WIDTHxHEIGHT,CM_WIDE,CM_AWAY finds them in its samples."
+            )
+        elif detection and not sum(stream.samples for stream in samples):
+            notes.append("It has no samples: edf2asc was run with -e; without --detect the EFIX lines are read.")
+        for eye, stream in self.streams.items():
+            notes += [f"The {eye} eye: {note}" for note in stream.notes()]
         if self.fixations and self.without_image == len(self.fixations):
             notes.append("No message names an image, so the column image is empty; say how yours do: --image-message.")
         elif self.without_image:
@@ -263,6 +326,7 @@ class _Reader:
             display_px=self.displays[0] if self.displays else None,
             sampling_hz=self.rates[0] if self.rates else None,
             notes=tuple(notes),
+            detection=str(detection or ""),
         )
 
 

@@ -44,12 +44,12 @@ def check_participants(recordings: Sequence[Recording], named: bool) -> None:
 
 
 def write_fixations(recordings: Sequence[Recording], output: Path) -> int:
-    """Write all fixations as CSV, with a column eye where a recording is binocular, and return their number.
+    """Write all fixations as CSV, with a column eye where both of somebody's are there, and return their number.
 
     The table is written beside its place and moved there at the end, so an error leaves what was there before.
     """
     columns = ["image", "participant", "trial", "index", "x", "y", "duration_ms"]
-    if any(len(recording.eyes) > 1 for recording in recordings):
+    if _binocular(recordings):
         columns.append("eye")
     output.parent.mkdir(parents=True, exist_ok=True)
     writing = output.with_name(f".{output.name}.writing-{uuid4().hex[:8]}")
@@ -68,8 +68,19 @@ def write_fixations(recordings: Sequence[Recording], output: Path) -> int:
     return count
 
 
-def _text(value: str | int | float) -> str | int:
-    """Whole numbers without '.0', others with all their digits."""
+def _binocular(recordings: Sequence[Recording]) -> bool:
+    """Whether somebody's two eyes are there; BIDS has them in two files."""
+    eyes: dict[str, set[str]] = {}
+    for recording in recordings:
+        for fixation in recording.fixations:
+            eyes.setdefault(fixation.participant, set()).add(fixation.eye)
+    return any({"left", "right"} <= both for both in eyes.values())
+
+
+def _text(value: str | int | float | None) -> str | int:
+    """Whole numbers without '.0', others with all their digits; what is not known is empty."""
+    if value is None:
+        return ""
     if isinstance(value, float):
         return int(value) if value.is_integer() else repr(value)
     return value
@@ -89,6 +100,7 @@ def summary(recordings: Sequence[Recording], output: Path, count: int) -> list[s
         if recording.skipped:
             facts.append(f"{recording.skipped} lines left out that cannot be read")
         lines.append(f"{recording.path}: {', '.join(facts)}.")
+        lines += [f"  {recording.detection}"] if recording.detection else []
         lines += [f"  Note: {note}" for note in recording.notes]
     for kind in sorted({recording.pixels_of for recording in recordings}):
         lines.append(
@@ -99,7 +111,7 @@ def summary(recordings: Sequence[Recording], output: Path, count: int) -> list[s
             "The command `dataset` takes pixels of the image: they are these only where the image stood in the "
             "screen's top left corner at its own size."
         )
-    if any(len(recording.eyes) > 1 for recording in recordings):
+    if _binocular(recordings):
         lines.append("Binocular: a fixation stands there once per eye; --eye left or --eye right keeps one.")
     lines.append(f"Wrote {count} fixations to {output}.")
     return lines

@@ -6,9 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from llamafactory_gaze.data.tables import DataError
+
+
+if TYPE_CHECKING:
+    from llamafactory_gaze.data.recordings.detection import Detection
 
 
 # Beyond these a number is a fault of the file: no screen is so large, and no fixation lasts an hour.
@@ -28,7 +32,7 @@ class Fixation:
     index: int  # place in its trial (and eye), from 0
     x: float  # pixels to the right
     y: float  # pixels down
-    duration_ms: float  # 0 or more
+    duration_ms: float | None  # 0 or more; None where the recording does not say
     eye: str  # 'left', 'right', or '' where the recording does not say
 
 
@@ -44,6 +48,7 @@ class Recording:
     sampling_hz: float | None = None
     skipped: int = 0  # lines that could not be read
     notes: tuple[str, ...] = ()  # sentences that a user should read before using the fixations
+    detection: str = ""  # how the fixations were found, where it was here
 
     @property
     def eyes(self) -> tuple[str, ...]:
@@ -58,6 +63,7 @@ class ReadOptions:
     participant: str | None = None
     image_message: re.Pattern[str] | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
+    detection: Detection | None = None
 
 
 class BadLines:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from llamafactory_gaze.data.recordings.recording import BadLines, Fixation, ReadOptions, Recording, duration, position
-from llamafactory_gaze.data.tables import DataError, read_table
+from llamafactory_gaze.data.recordings.records import Records, open_records
+from llamafactory_gaze.data.tables import DataError
 
 
 # Ours -> Data Viewer's, "Fixation Report" in the Data Viewer User Manual. Images are a variable of the experiment.
@@ -37,7 +36,7 @@ def read_data_viewer(path: Path, options: ReadOptions, bad: BadLines) -> Recordi
     Raises:
         DataError: no image column or several, a missing column, a file that cannot be read at all.
     """
-    header, _ = _open(path)
+    header = open_records(path).header
     names = DATA_VIEWER | dict(options.columns)
     if "image" not in names:
         found = [name for name in header if name.lower() in _IMAGE_NAMES]
@@ -53,6 +52,8 @@ def read_data_viewer(path: Path, options: ReadOptions, bad: BadLines) -> Recordi
 def read_plain(path: Path, options: ReadOptions, bad: BadLines) -> Recording:
     """Read a CSV, TSV or Parquet table with the columns image, participant, x, y and duration_ms (trial, index, eye).
 
+    An empty duration_ms is one that is not known.
+
     `options.columns` says how the file names those columns, where it names them otherwise. `options.participant` stands
     for a missing column participant.
 
@@ -62,33 +63,20 @@ def read_plain(path: Path, options: ReadOptions, bad: BadLines) -> Recording:
     return _read(path, options, bad, {name: name for name in COLUMNS} | dict(options.columns), "table")
 
 
-def header_of(path: Path) -> list[str]:
-    """The names of a table's columns; see `read_plain` for what is raised."""
-    return _open(path)[0]
-
-
 def _read(path: Path, options: ReadOptions, bad: BadLines, names: Mapping[str, str], format: str) -> Recording:
-    header, rows = _open(path)
-    unknown = [name for name in options.columns if name not in COLUMNS]
-    if unknown:
-        raise DataError(f"--columns names an unknown column '{unknown[0]}'; expected {', '.join(COLUMNS)}.")
+    records = open_records(path)
+    header = records.header
     optional = {name for name in _OPTIONAL if name not in options.columns}
     if options.participant is not None:
         optional.add("participant")
-    missing = [names[name] for name in COLUMNS if name not in optional and names[name] not in header]
-    if missing:
-        raise DataError(
-            f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has {', '.join(header)}; say "
-            "which is which by --columns, for example --columns x=CURRENT_FIX_X."
-        )
-    place = {name: header.index(names[name]) for name in COLUMNS if names[name] in header}
+    place = places_of(records, names, options, COLUMNS, optional)
 
     fixations: list[Fixation] = []
     seen: Counter[tuple[str, ...]] = Counter()
     empty = 0
-    for where, cells in rows:
+    for number, cells in records.rows:
         if len(cells) != len(header):
-            bad.add(where, f"it has {len(cells)} cells, but the header has {len(header)}")
+            bad.add(records.at(number), f"it has {len(cells)} cells, but the header has {len(header)}")
             continue
         row = {name: cells[at] for name, at in place.items()}
         if format == "data-viewer" and all(row[name] == "." for name in ("x", "y", "duration_ms")):
@@ -97,7 +85,7 @@ def _read(path: Path, options: ReadOptions, bad: BadLines, names: Mapping[str, s
         try:
             fixations.append(_fixation(row, names, options, seen))
         except ValueError as error:
-            bad.add(where, str(error))
+            bad.add(records.at(number), str(error))
     notes = []
     if empty:
         notes.append(f"{empty} rows hold a trial without fixations (x, y and duration are '.') and are left out.")
@@ -105,6 +93,27 @@ def _read(path: Path, options: ReadOptions, bad: BadLines, names: Mapping[str, s
         notes.append("It has no fixations.")
     # Data Viewer reports positions on the screen; whoever made another table knows what theirs are.
     return Recording(path, format, fixations, "screen" if format == "data-viewer" else "unknown", notes=tuple(notes))
+
+
+def places_of(
+    records: Records, names: Mapping[str, str], options: ReadOptions, known: Collection[str], optional: Collection[str]
+) -> dict[str, int]:
+    """At which place of a row each of our columns stands, those of `optional` only where they are there.
+
+    Raises:
+        DataError: a missing column, or --columns names one that is not known.
+    """
+    unknown = [name for name in options.columns if name not in known]
+    if unknown:
+        raise DataError(f"--columns names an unknown column '{unknown[0]}'; expected {', '.join(known)}.")
+    header = records.header
+    missing = [names[name] for name in known if name not in optional and names[name] not in header]
+    if missing:
+        raise DataError(
+            f"{records.path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has "
+            f"{', '.join(header)}; say which is which by --columns, for example --columns x=CURRENT_FIX_X."
+        )
+    return {name: header.index(names[name]) for name in known if names[name] in header}
 
 
 def _fixation(
@@ -117,44 +126,9 @@ def _fixation(
     if row.get("eye", "").lower() not in _EYES:
         raise ValueError(f"{names['eye']} is '{row['eye'][:40]}', expected left or right")
     x, y = position(row["x"], names["x"]), position(row["y"], names["y"])
-    lasts = duration(row["duration_ms"], names["duration_ms"])
+    lasts = duration(row["duration_ms"], names["duration_ms"]) if row["duration_ms"] else None
     trial, eye = row.get("trial", ""), _EYES[row.get("eye", "").lower()]
     # Counted, because the numbers of the file may begin at 1, have gaps, or be missing.
     group = (image, participant, trial, eye)
     seen[group] += 1
     return Fixation(image, participant, trial, seen[group] - 1, x, y, lasts, eye)
-
-
-def _open(path: Path) -> tuple[list[str], Iterator[tuple[str, list[str]]]]:
-    """The names of the columns, and where each row stands with its stripped cells."""
-    if path.suffix.lower() == ".parquet":
-        table = read_table(path)
-        header = list(table.columns)
-        return header, ((table.at(i), [table.columns[name][i] for name in header]) for i in range(len(table)))
-    records = _records(path)
-    first = next(records, None)
-    if first is None:
-        raise DataError(f"{path} is empty; expected a header row with the names of the columns.")
-    header = first[1]
-    twice = [name for name in header if header.count(name) > 1]
-    if twice:
-        raise DataError(f"{path} has several columns named '{twice[0][:40]}'.")
-    return header, records
-
-
-def _records(path: Path) -> Iterator[tuple[str, list[str]]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        number = 1
-        try:
-            start = file.read(1 << 16)  # Data Viewer names its reports .txt, .xls or .csv, all tab separated
-            file.seek(0)
-            separator = "\t" if "\t" in io.StringIO(start).readline() else ","
-            reader = csv.reader(file, delimiter=separator, strict=True)
-            for record in reader:
-                if record:
-                    yield f"{path}, line {number}", [cell.strip() for cell in record]
-                number = reader.line_num + 1
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path} is not UTF-8 text ({error.reason}); save it again as UTF-8.") from error
-        except csv.Error as error:
-            raise DataError(f"{path}, line {number} cannot be read ({error}).") from error
