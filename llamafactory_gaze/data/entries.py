@@ -172,7 +172,7 @@ def _parquet_rows(file: Path) -> Iterator[Any]:
     import pyarrow.parquet
 
     try:
-        with pyarrow.parquet.ParquetFile(file) as opened:
+        with pyarrow.parquet.ParquetFile(file, pre_buffer=False) as opened:  # a buffer holds the whole file
             for batch in opened.iter_batches(_BATCH):
                 yield from batch.to_pylist()
     except (pyarrow.ArrowException, OSError) as error:

@@ -53,7 +53,7 @@ def check_leaks(training: Sequence[Row], test: Sequence[Row], by: str, facts: Fa
 def check_shared_images(training: Sequence[Row], test: Sequence[Row], facts: FactsOf) -> Iterator[Problem]:
     """The same file, the same content in another one, the same image_id; as a warning, much the same picture."""
     known = {key: row for row in reversed(training) for key in row.images}
-    contents = {facts(key).digest: row for key, row in known.items()}
+    contents = {facts(key).digest: row for key, row in known.items() if facts(key).digest}
     names = {row.image_id: row for row in reversed(training) if row.image_id is not None}
     clean: dict[Key, Row] = {}
     reported: set[Key | str] = set()
