@@ -56,11 +56,14 @@ class Entry:
             system=tags.get("system_tag", "system"),
         )
 
-    def folder(self, dataset_dir: Path) -> Path:
-        """Where the data set's card and splits.json stand: beside its files, or in its folder of the Hub's layout."""
+    def beside(self, dataset_dir: Path, name: str) -> Path | None:
+        """A file of the data set, such as its card, that stands beside the rows, or a folder up for those of a fold."""
         if "hf_hub_url" in self.settings:
-            return Path(self.settings["hf_hub_url"])
-        return (dataset_dir / self.settings.get("file_name", "_")).parent
+            folders = [Path(self.settings["hf_hub_url"])]
+        else:
+            folder = (dataset_dir / self.settings.get("file_name", "_")).parent
+            folders = [folder, *(up for up in folder.parents[:1] if dataset_dir in up.parents)]
+        return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
     def files(self, dataset_dir: Path) -> list[Path]:
         """The JSON, JSON Lines or Parquet files that hold the rows, in LLaMA-Factory's order.

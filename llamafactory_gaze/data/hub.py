@@ -109,10 +109,10 @@ def share_dataset(options: ShareOptions) -> Shared:
             features = _features(entry, plain[entry.name])
             with _fits_a_table(entry):
                 _write_parquet(building / part.config, part.split, features, source.rows(entry))
-        folder = entries[0].folder(options.dataset_dir)
         for name in _COPIED:
-            if (folder / name).is_file():
-                shutil.copyfile(folder / name, building / name)
+            file = entries[0].beside(options.dataset_dir, name)
+            if file is not None:
+                shutil.copyfile(file, building / name)
         (building / "README.md").write_text(readme(shared), encoding="utf-8")
         text = json.dumps(shared.entries(), indent=2, ensure_ascii=False) + "\n"
         (building / "dataset_info.json").write_text(text, encoding="utf-8")
@@ -350,8 +350,8 @@ def _write_parquet(folder: Path, split: str, features: Any, rows: Iterator[dict[
 
 def _card_text(entry: Entry, plain: Mapping[str, list[dict[str, Any]]], options: ShareOptions) -> str:
     """The data card that stands beside the rows; else a few lines that say what is known."""
-    file = entry.folder(options.dataset_dir) / "README.md"
-    if file.is_file():
+    file = entry.beside(options.dataset_dir, "README.md")
+    if file is not None:
         return file.read_text(encoding="utf-8")
     simulated = any(row.get("simulated") for rows in plain.values() for row in rows)
     lines = [f"# {options.name}", "Images, maps of where people looked, and what they said about the images."]

@@ -22,14 +22,13 @@ _CHUNK = 1024  # images compared with all others at a time
 _COMMON, _FALL = 0.5, 0.25  # see `check_originals`
 
 
-def split_by(folder: Path) -> str:
-    """What a data set was split by, from `splits.json` in its folder: image (also without the file), participant, both.
+def split_by(file: Path | None) -> str:
+    """What a data set was split by, from its `splits.json`: image (also if there is none), participant, or both.
 
     Raises:
         DataError: the file does not say it.
     """
-    file = folder / "splits.json"
-    if not file.exists():
+    if file is None:
         return "image"
     try:
         by = json.loads(file.read_text(encoding="utf-8"))["by"]
