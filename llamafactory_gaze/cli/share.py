@@ -53,7 +53,7 @@ def share(
     from llamafactory_gaze.data.tables import DataError
 
     console = Console(highlight=False)
-    with errors_as_sentences(DataError):
+    with errors_as_sentences(DataError, OSError):
         if push_to_hub is not None:
             hub.check_repo(push_to_hub)
         elif private:

@@ -48,7 +48,7 @@ def validate(
     from llamafactory_gaze.data.tables import DataError
     from llamafactory_gaze.data.validation.report import lines_of, validate_dataset
 
-    with errors_as_sentences(DataError), Progress(console=Console(stderr=True), transient=True) as progress:
+    with errors_as_sentences(DataError, OSError), Progress(console=Console(stderr=True), transient=True) as progress:
         report = validate_dataset(
             dataset, dataset_dir, media_dir, jobs, lambda items, what: progress.track(items, description=what)
         )

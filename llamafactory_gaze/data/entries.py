@@ -56,11 +56,14 @@ class Entry:
             system=tags.get("system_tag", "system"),
         )
 
-    def folder(self, dataset_dir: Path) -> Path:
-        """Where the data set's card and splits.json stand: beside its files, or in its folder of the Hub's layout."""
+    def beside(self, dataset_dir: Path, name: str) -> Path | None:
+        """A file of the data set, such as its card, that stands beside the rows, or a folder up for those of a fold."""
         if "hf_hub_url" in self.settings:
-            return Path(str(self.settings["hf_hub_url"]))
-        return (dataset_dir / str(self.settings.get("file_name", "_"))).parent
+            folders = [Path(self.settings["hf_hub_url"])]
+        else:
+            folder = (dataset_dir / self.settings.get("file_name", "_")).parent
+            folders = [folder, *(up for up in folder.parents[:1] if dataset_dir in up.parents)]
+        return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
     def files(self, dataset_dir: Path) -> list[Path]:
         """The JSON, JSON Lines or Parquet files that hold the rows, in LLaMA-Factory's order.
@@ -69,11 +72,11 @@ class Entry:
             DataError: they are not on this disk, or of a kind that is not read here.
         """
         if "file_name" in self.settings and "hf_hub_url" not in self.settings:
-            path = dataset_dir / str(self.settings["file_name"])
-            if not path.exists():
+            path = dataset_dir / self.settings["file_name"]
+            if not os.path.exists(path):
                 raise DataError(f"{path} does not exist; it is the `file_name` of {self.name}.")
             files = [path / name for name in os.listdir(path)] if path.is_dir() else [path]
-        elif Path(str(self.settings.get("hf_hub_url", ""))).is_dir():
+        elif os.path.isdir(self.settings.get("hf_hub_url", "")):
             files = _hub_files(self)
         else:
             raise DataError(
@@ -104,11 +107,8 @@ def find_groups(dataset_dir: Path, name: str) -> list[Group]:
     registry = read_registry(dataset_dir)
     if not path.exists():
         raise DataError(f"{path} does not exist; --dataset-dir is the folder of LLaMA-Factory's dataset_info.json.")
-    for key, settings in registry.items():
-        if key.startswith(name) and not isinstance(settings, Mapping):
-            raise DataError(f"{path}: the entry {key} is a JSON {type(settings).__name__}; expected an object.")
     if name in registry:
-        return [Group({name: Entry(name, registry[name])})]
+        return [Group({name: _entry(path, name, registry[name])})]
     pattern = re.compile(rf"({re.escape(name)}(?:_fold\d+)?)_({'|'.join(SPLITS)})")
     prefixes = sorted({match[1] for key in registry if (match := pattern.fullmatch(key))}, key=_natural)
     if not prefixes:
@@ -117,11 +117,25 @@ def find_groups(dataset_dir: Path, name: str) -> list[Group]:
     names = {prefix: {split: f"{prefix}_{split}" for split in SPLITS} for prefix in prefixes}
     return [
         Group(
-            {split: Entry(key, registry[key]) for split, key in of.items() if key in registry},
+            {split: _entry(path, key, registry[key]) for split, key in of.items() if key in registry},
             tuple(key for key in of.values() if key not in registry),
         )
         for of in names.values()
     ]
+
+
+def _entry(registry: Path, name: str, settings: Any) -> Entry:
+    """An entry whose settings have the types that LLaMA-Factory expects."""
+    if not isinstance(settings, Mapping):
+        raise DataError(f"{registry}: the entry {name} is a JSON {type(settings).__name__}; expected an object.")
+    for key in ("columns", "tags"):
+        values = settings.get(key, {})
+        if not isinstance(values, Mapping) or not all(isinstance(value, str | None) for value in values.values()):
+            raise DataError(f"{registry}: '{key}' of the entry {name} is {values!r:.80}; expected an object of names.")
+    for key in ("file_name", "hf_hub_url", "subset", "split"):
+        if key in settings and not (isinstance(settings[key], str) and settings[key]):
+            raise DataError(f"{registry}: '{key}' of the entry {name} is {settings[key]!r:.80}; expected a text.")
+    return Entry(name, settings)
 
 
 def read_rows(file: Path) -> Iterator[Any]:
@@ -161,7 +175,7 @@ def _parquet_rows(file: Path) -> Iterator[Any]:
     import pyarrow.parquet
 
     try:
-        with pyarrow.parquet.ParquetFile(file) as opened:
+        with pyarrow.parquet.ParquetFile(file, pre_buffer=False) as opened:  # a buffer holds the whole file
             for batch in opened.iter_batches(_BATCH):
                 yield from batch.to_pylist()
     except (pyarrow.ArrowException, OSError) as error:

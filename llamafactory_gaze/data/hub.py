@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
@@ -105,11 +106,13 @@ def share_dataset(options: ShareOptions) -> Shared:
     try:
         building.mkdir()
         for entry, part in zip(entries, shared.parts, strict=True):
-            _write_parquet(building / part.config, part.split, _features(entry, plain[entry.name]), source.rows(entry))
-        folder = entries[0].folder(options.dataset_dir)
+            features = _features(entry, plain[entry.name])
+            with _fits_a_table(entry):
+                _write_parquet(building / part.config, part.split, features, source.rows(entry))
         for name in _COPIED:
-            if (folder / name).is_file():
-                shutil.copyfile(folder / name, building / name)
+            file = entries[0].beside(options.dataset_dir, name)
+            if file is not None:
+                shutil.copyfile(file, building / name)
         (building / "README.md").write_text(readme(shared), encoding="utf-8")
         text = json.dumps(shared.entries(), indent=2, ensure_ascii=False) + "\n"
         (building / "dataset_info.json").write_text(text, encoding="utf-8")
@@ -236,10 +239,12 @@ class _Source:
         """The rows with embedded pictures."""
         columns = entry.columns
         for where, row in self._numbered(entry):
-            for column, role in ((columns.images, "image"), (columns.saliencies, "map")):
-                if row.get(column) is not None:
-                    row[column] = [self._embedded(one, role, where) for one in _listed(row[column])]
-            yield row
+            pictures = {
+                column: [self._embedded(one, role, where) for one in _listed(row[column])]
+                for column, role in ((columns.images, "image"), (columns.saliencies, "map"))
+                if row.get(column) is not None
+            }
+            yield {**row, **pictures}  # the row itself may stand in a list, in which pictures would pile up
 
     def _numbered(self, entry: Entry) -> Iterator[tuple[str, dict[str, Any]]]:
         for file in entry.files(self.options.dataset_dir):
@@ -295,19 +300,29 @@ def _part(entry: Entry, name: str) -> Part:
 
 def _features(entry: Entry, plain: list[dict[str, Any]]) -> Any:
     """The types of all columns, in the order of the first row."""
-    import pyarrow
     from datasets import Dataset, Features, Image, List
 
     columns = entry.columns
     names = dict.fromkeys(name for row in plain for name in row)
-    try:
+    with _fits_a_table(entry):
         found = Dataset.from_list([{name: row.get(name) for name in names} for row in plain]).features
-    except (pyarrow.ArrowException, TypeError, ValueError) as error:
+    return Features({**found, columns.images: List(Image()), columns.saliencies: List(Image())})
+
+
+@contextmanager
+def _fits_a_table(entry: Entry) -> Iterator[None]:
+    """Turns what Arrow says of values of several types into our error."""
+    import pyarrow
+
+    try:
+        yield
+    except (pyarrow.ArrowException, TypeError, ValueError, OverflowError) as error:
+        if isinstance(error, DataError):
+            raise
         reason = str(error).splitlines()[0]
         raise DataError(
             f"The rows of {entry.name} do not fit into a table ({reason}); `llamafactory-gaze validate` says which."
         ) from error
-    return Features({**found, columns.images: List(Image()), columns.saliencies: List(Image())})
 
 
 def _write_parquet(folder: Path, split: str, features: Any, rows: Iterator[dict[str, Any]]) -> None:
@@ -336,8 +351,8 @@ def _write_parquet(folder: Path, split: str, features: Any, rows: Iterator[dict[
 
 def _card_text(entry: Entry, plain: Mapping[str, list[dict[str, Any]]], options: ShareOptions) -> str:
     """The data card that stands beside the rows; else a few lines that say what is known."""
-    file = entry.folder(options.dataset_dir) / "README.md"
-    if file.is_file():
+    file = entry.beside(options.dataset_dir, "README.md")
+    if file is not None:
         return file.read_text(encoding="utf-8")
     simulated = any(row.get("simulated") for rows in plain.values() for row in rows)
     lines = [f"# {options.name}", "Images, maps of where people looked, and what they said about the images."]

@@ -140,6 +140,15 @@ def test_large_data_sets_become_several_files(registry, monkeypatch, tmp_path):
     assert rows["id"] == [row["id"] for row in json.loads((registry / "small/stage1.json").read_text())]
 
 
+def test_pictures_do_not_pile_up_in_the_rows(registry, monkeypatch):
+    """The rows of a JSON file are one list, which lives as long as its file is written."""
+    read = {}
+    monkeypatch.setattr(hub, "read_rows", lambda file: read.setdefault(file, list(read_rows(file))))
+    share(registry)
+    assert len(read) == 3
+    assert {type(one) for rows in read.values() for row in rows for one in row["images"] + row["saliencies"]} == {str}
+
+
 def test_maps_of_single_people_need_a_word(own_maps):
     with pytest.raises(DataError, match=r"has maps of single people: image \w+ has several\. Gaze is personal data"):
         share(own_maps, "own")

@@ -35,7 +35,7 @@ class Facts:
 
     findings: tuple[Finding, ...] = ()
     size: tuple[int, int] | None = None  # (width, height) in pixels, where it can be decoded
-    digest: str = ""  # SHA-256 of the file
+    digest: str = ""  # SHA-256 of the file, if it was read
     thumbnail: bytes = b""  # of an image: THUMBNAIL x THUMBNAIL pixels, RGB
 
 

@@ -22,14 +22,13 @@ _CHUNK = 1024  # images compared with all others at a time
 _COMMON, _FALL = 0.5, 0.25  # see `check_originals`
 
 
-def split_by(folder: Path) -> str:
-    """What a data set was split by, from `splits.json` in its folder: image (also without the file), participant, both.
+def split_by(file: Path | None) -> str:
+    """What a data set was split by, from its `splits.json`: image (also if there is none), participant, or both.
 
     Raises:
         DataError: the file does not say it.
     """
-    file = folder / "splits.json"
-    if not file.exists():
+    if file is None:
         return "image"
     try:
         by = json.loads(file.read_text(encoding="utf-8"))["by"]
@@ -53,7 +52,7 @@ def check_leaks(training: Sequence[Row], test: Sequence[Row], by: str, facts: Fa
 def check_shared_images(training: Sequence[Row], test: Sequence[Row], facts: FactsOf) -> Iterator[Problem]:
     """The same file, the same content in another one, the same image_id; as a warning, much the same picture."""
     known = {key: row for row in reversed(training) for key in row.images}
-    contents = {facts(key).digest: row for key, row in known.items()}
+    contents = {facts(key).digest: row for key, row in known.items() if facts(key).digest}
     names = {row.image_id: row for row in reversed(training) if row.image_id is not None}
     clean: dict[Key, Row] = {}
     reported: set[Key | str] = set()

@@ -152,11 +152,11 @@ def _between(group: Group, scans: dict[str, Scan], dataset_dir: Path, inspector:
     if stage1 and stage2:
         yield from check_stages(stage1, stage2)
     if test and (stage1 or stage2):
-        folder = group.entries["test"].folder(dataset_dir)
+        file = group.entries["test"].beside(dataset_dir, "splits.json")
         try:
-            yield from check_leaks([*stage2, *stage1], test, split_by(folder), inspector.facts)
+            yield from check_leaks([*stage2, *stage1], test, split_by(file), inspector.facts)
         except DataError as error:
-            yield Problem("splits", str(error), False, str(folder / "splits.json"))
+            yield Problem("splits", str(error), False, str(file))
     if stage1 and stage2 and test:
         yield from check_originals(stage1, stage2, test)
 

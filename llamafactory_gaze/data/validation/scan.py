@@ -30,7 +30,7 @@ class Row:
     participant: str | None
     category: str | None
     answer: str  # all answers of the row
-    digest: bytes  # of images, maps and turns: equal in rows that are the same to the model
+    digest: bytes  # of pictures, maps and turns: equal in rows that are the same to the model
     images: tuple[Key, ...]  # of those that can be read
     maps: tuple[Key, ...]
     pairs: tuple[tuple[Key, Key], ...]  # an image and its map
@@ -45,7 +45,6 @@ class Scan:
     """An entry after its rows were read; `rows` leaves out those that are no objects."""
 
     entry: Entry
-    file: str  # for messages: the file, or the folder of its files
     rows: list[Row] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     checked: bool = False  # at least one row could be read
@@ -54,14 +53,13 @@ class Scan:
 def scan_entry(entry: Entry, dataset_dir: Path, locate: Locator, inspector: Inspector) -> Scan:
     """Check an entry of the registry and each of its rows by itself."""
     registry = str(dataset_dir / "dataset_info.json")
-    scan = Scan(entry, registry)
+    scan = Scan(entry)
     scan.problems += [Problem.of(finding, registry) for finding in check_entry(entry, dataset_dir)]
     try:
         files = entry.files(dataset_dir)
     except DataError as error:
         scan.problems.append(Problem("missing-rows", str(error), False, registry))
         return scan
-    scan.file = str(files[0] if len(files) == 1 else files[0].parent)
     kinds: dict[str, str] = {}  # field -> the type that it had first
     for file in files:
         number = -1
@@ -93,6 +91,7 @@ def check_entry(entry: Entry, dataset_dir: Path) -> Iterator[Finding]:
                 "column-unnamed",
                 f'the entry {name} does not name the column of {key}, expected "{key}": "{usual}" under "columns"; '
                 "add it.",
+                warning=key == "saliencies",  # the plug-in looks for a column of that name
             )
     file_name = settings.get("file_name")
     if isinstance(file_name, str) and (Path(file_name).is_absolute() or ".." in Path(file_name).parts):
@@ -147,7 +146,9 @@ def _scan_row(
         participant=_text(raw.get("participant")),
         category=_text(raw.get("category")),
         answer=answer,
-        digest=_digest([key or entry for of in keys for key, entry in zip(keys[of], media[of], strict=True)], turns),
+        digest=_digest(
+            [key or entry for of in keys for key, entry in zip(keys[of], media[of], strict=True)], videos, turns
+        ),
         images=tuple(key for key in keys["image"] if key),
         maps=tuple(key for key in keys["map"] if key),
         pairs=tuple((a, b) for a, b in zip(keys["image"], keys["map"], strict=False) if a and b),
@@ -203,8 +204,8 @@ def _key(
     return None
 
 
-def _digest(media: list[Any], turns: Any) -> bytes:
-    return hashlib.sha256(json.dumps([media, turns], sort_keys=True, default=repr).encode()).digest()
+def _digest(*parts: Any) -> bytes:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).digest()
 
 
 def _text(value: Any) -> str | None:

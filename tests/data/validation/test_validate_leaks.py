@@ -76,6 +76,22 @@ def test_what_splits_json_says_holds(valid, by, expected):
     assert [kind for kind, *_ in valid.found()] == expected
 
 
+def test_splits_json_of_the_data_set_holds_for_folds_in_folders(valid):
+    """small/fold1/test.json is split as small/splits.json says; a splits.json of the whole registry is nobody's."""
+    (valid.folder / "small/splits.json").write_text('{"by": "participant"}')
+    (valid.folder / "splits.json").write_text('{"by": "both"}')
+    (valid.folder / "small/fold1").mkdir()
+    every = valid.rows["stage2"] + valid.rows["test"]
+    valid.rows = {f"fold1/{split}": [row for row in every if row["participant"] == who] for split, who in (
+        ("stage1", "p1"), ("stage2", "p1"), ("test", "p2")
+    )}  # fmt: skip
+    for split in ("stage1", "stage2", "test"):
+        register(valid.folder, {f"small_fold1_{split}": gaze_entry(f"small/fold1/{split}.json")})
+    assert valid.found("small_fold1") == []
+    (valid.folder / "small/splits.json").unlink()
+    assert {kind for kind, *_ in valid.found("small_fold1")} == {"leak-image"}
+
+
 @pytest.mark.parametrize("content", ["{", '{"by": "moon"}', "[]"])
 def test_a_splits_json_that_cannot_be_used(valid, content):
     (valid.folder / "small/splits.json").write_text(content)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from llamafactory_gaze.cli import app
 from llamafactory_gaze.data.build import build_dataset
 from llamafactory_gaze.data.hub import ShareOptions, share_dataset
+from llamafactory_gaze.data.registry import register
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.demo.dataset import make_demo_data
 
@@ -77,6 +78,9 @@ def test_the_limit_is_for_each_kind(valid):
         ("small_test", lambda data: data.entry("test", file_name="small/x.json"), "x.json does not exist"),
         ("small_test", lambda data: data.entry("test", file_name="small/maps"), "expected files in .json, .jsonl"),
         ("small_test", lambda data: data.entry("test", hf_hub_url="some/body"), "are not on this disk"),
+        ("small_test", lambda data: data.entry("test", columns=["images"]), "expected an object of names"),
+        ("small_test", lambda data: data.entry("test", file_name=""), "'file_name' of the entry small_test is ''"),
+        ("small_test", lambda data: register(data.folder, {"small_test": {}}), "are not on this disk"),
     ],
 )
 def test_what_cannot_be_checked_ends_in_1(valid, name, prepare, message):
