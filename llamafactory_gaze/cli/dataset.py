@@ -9,12 +9,12 @@ import typer
 
 from llamafactory_gaze.cli import map_options as shared
 from llamafactory_gaze.cli.common import column_mapping, errors_as_sentences
-from llamafactory_gaze.data.exclusions import INAUDIBLE, INCOMPLETE, Rules
-from llamafactory_gaze.data.map_options import MapOptions
+from llamafactory_gaze.data.maps.options import MapOptions
+from llamafactory_gaze.data.triples.exclusions import INAUDIBLE, INCOMPLETE, Rules
 
 
 if TYPE_CHECKING:
-    from llamafactory_gaze.data.build import BuiltDataset
+    from llamafactory_gaze.data.triples.build import BuiltDataset
 
 
 _RULES, _SPEECH = "Exclusions and review", "Speech"
@@ -221,9 +221,9 @@ def dataset(
     from rich.console import Console
     from rich.progress import Progress
 
-    from llamafactory_gaze.data.build import DatasetOptions, build_dataset
-    from llamafactory_gaze.data.card import Statements
     from llamafactory_gaze.data.tables import DataError
+    from llamafactory_gaze.data.triples.build import DatasetOptions, build_dataset
+    from llamafactory_gaze.data.triples.card import Statements
 
     console = Console(stderr=True)
     with errors_as_sentences(DataError):
@@ -285,14 +285,14 @@ def _print_summary(built: BuiltDataset) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from llamafactory_gaze.data.card import (
+    from llamafactory_gaze.data.triples.card import (
         COUNTS,
         STAGE1_NOT_NORMALIZED,
         category_table,
         excluded_by_rule,
         review_in_words,
     )
-    from llamafactory_gaze.data.card_maps import WHICH
+    from llamafactory_gaze.data.triples.card_maps import WHICH
 
     console = Console(highlight=False)
     header, lines = category_table(built)

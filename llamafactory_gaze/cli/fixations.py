@@ -84,7 +84,7 @@ def fixations(
     from rich.console import Console
     from rich.progress import Progress
 
-    from llamafactory_gaze.data.geometry import parse_screen
+    from llamafactory_gaze.data.maps.geometry import parse_screen
     from llamafactory_gaze.data.recordings import choose_detection, read_recording
     from llamafactory_gaze.data.recordings import output as table
     from llamafactory_gaze.data.tables import DataError

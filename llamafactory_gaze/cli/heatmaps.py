@@ -9,7 +9,7 @@ import typer
 
 from llamafactory_gaze.cli import map_options as shared
 from llamafactory_gaze.cli.common import column_mapping, errors_as_sentences
-from llamafactory_gaze.data.map_options import MapOptions
+from llamafactory_gaze.data.maps.options import MapOptions
 
 
 def heatmaps(
@@ -50,8 +50,8 @@ def heatmaps(
     from rich.console import Console
     from rich.progress import Progress
 
-    from llamafactory_gaze.data.geometry import parse_size
-    from llamafactory_gaze.data.heatmap_files import HeatmapOptions, make_heatmaps, summary
+    from llamafactory_gaze.data.maps.folder import HeatmapOptions, make_heatmaps, summary
+    from llamafactory_gaze.data.maps.geometry import parse_size
     from llamafactory_gaze.data.tables import DataError
 
     console = Console(stderr=True)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from llamafactory_gaze.data.map_options import MapOptions, MapsOf, OffImage, Participants, Weight
+from llamafactory_gaze.data.maps.options import MapOptions, MapsOf, OffImage, Participants, Weight
 
 
 _PANEL = "How maps are made of fixations"
@@ -99,7 +99,7 @@ def map_options(
     Raises:
         DataError: the screen is not understood.
     """
-    from llamafactory_gaze.data.geometry import parse_screen
+    from llamafactory_gaze.data.maps.geometry import parse_screen
 
     return MapOptions(
         screen=None if screen is None else parse_screen(screen),

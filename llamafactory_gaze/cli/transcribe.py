@@ -38,8 +38,8 @@ def transcribe(
     from rich.console import Console
     from rich.progress import track
 
-    from llamafactory_gaze.data import transcription
-    from llamafactory_gaze.data.speech_recognition import Recogniser
+    from llamafactory_gaze.data.speech import transcription
+    from llamafactory_gaze.data.speech.recognition import Recogniser
     from llamafactory_gaze.data.tables import DataError
 
     console = Console(stderr=True)

@@ -26,7 +26,7 @@ from typing import Any
 from uuid import uuid4
 
 from llamafactory_gaze.data.entries import Entry, find_groups, read_rows
-from llamafactory_gaze.data.heatmap_files import _move_into_place as move_into_place
+from llamafactory_gaze.data.folders import replace_folder
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.data.validation.files import Locator
 
@@ -116,7 +116,7 @@ def share_dataset(options: ShareOptions) -> Shared:
         (building / "README.md").write_text(readme(shared), encoding="utf-8")
         text = json.dumps(shared.entries(), indent=2, ensure_ascii=False) + "\n"
         (building / "dataset_info.json").write_text(text, encoding="utf-8")
-        move_into_place(building, output)
+        replace_folder(building, output)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return shared

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import ExifTags, Image
 
-from llamafactory_gaze.data.geometry import Size
+from llamafactory_gaze.data.maps.geometry import Size
 from llamafactory_gaze.data.tables import DataError
 
 

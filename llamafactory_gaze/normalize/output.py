@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llamafactory_gaze.data.card import STAGE1_NOT_NORMALIZED
 from llamafactory_gaze.data.registry import write_atomically
+from llamafactory_gaze.data.triples.card import STAGE1_NOT_NORMALIZED
 from llamafactory_gaze.normalize.journal import Entry
 from llamafactory_gaze.normalize.source import NORMALIZATION, ORIGINAL, Sample, Source
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from llamafactory_gaze.data.descriptions import PLACEHOLDER
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.data.triples.descriptions import PLACEHOLDER
 
 
 SLOT = "{description}"  # where the human description stands

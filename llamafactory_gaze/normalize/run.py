@@ -9,8 +9,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from llamafactory_gaze.data.descriptions import PLACEHOLDER
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.data.triples.descriptions import PLACEHOLDER
 from llamafactory_gaze.normalize.base_model import FrozenModel, find_model
 from llamafactory_gaze.normalize.engines import Backend, Engine, Question, check_backend, load_engine
 from llamafactory_gaze.normalize.journal import Answer, AnswerJournal, Entry, hash_of

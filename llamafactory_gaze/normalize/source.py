@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from llamafactory_gaze.data import registry
-from llamafactory_gaze.data.descriptions import PLACEHOLDER
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.data.triples.descriptions import PLACEHOLDER
 
 
 ORIGINAL, NORMALIZATION = "original", "normalization"  # the fields that a normalised row has beside the others

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from llamafactory_gaze.data.build import DatasetOptions
-from llamafactory_gaze.data.exclusions import NO_RULES
-from llamafactory_gaze.data.map_options import MapOptions
+from llamafactory_gaze.data.maps.options import MapOptions
+from llamafactory_gaze.data.triples.build import DatasetOptions
+from llamafactory_gaze.data.triples.exclusions import NO_RULES
 
 
 IMAGE_SIZES = {"a1.png": (80, 60), "a2.png": (80, 60), "a3.jpg": (50, 70), "b1.png": (64, 64), "b2.png": (90, 30)}

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from llamafactory_gaze.data import build as build_module
-from llamafactory_gaze.data.build import build_dataset
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.data.triples import build as build_module
+from llamafactory_gaze.data.triples.build import build_dataset
 from llamafactory_gaze.saliency import check_aspect_ratio, read_saliency_map
 
 
@@ -245,7 +245,9 @@ def test_what_others_made_is_replaced_only_on_request(recording):
         build_dataset(options)
 
 
-@pytest.mark.parametrize("fails", ["dataset_maps.file_of", "build.contact_sheet", "build.registry.register"])
+@pytest.mark.parametrize(
+    "fails", ["triples.dataset_maps.file_of", "triples.build.contact_sheet", "triples.build.registry.register"]
+)
 @pytest.mark.parametrize("existing", [True, False])
 def test_an_interruption_leaves_what_was_there(recording, monkeypatch, fails, existing):
     options = recording.options()

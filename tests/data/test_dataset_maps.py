@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 from llamafactory_gaze.cli import app
 from llamafactory_gaze.cli.dataset import dataset
 from llamafactory_gaze.cli.heatmaps import heatmaps
-from llamafactory_gaze.data.build import build_dataset
-from llamafactory_gaze.data.heatmap_files import HeatmapOptions, make_heatmaps
-from llamafactory_gaze.data.map_options import MapOptions
+from llamafactory_gaze.data.maps.folder import HeatmapOptions, make_heatmaps
+from llamafactory_gaze.data.maps.options import MapOptions
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.data.triples.build import build_dataset
 from llamafactory_gaze.saliency import read_saliency_map
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from llamafactory_gaze.data.descriptions import read_descriptions
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.data.triples.descriptions import read_descriptions
 
 
 HEADER = "image,participant,category,description\n"

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from llamafactory_gaze.data.exclusions import (
+from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.data.triples.exclusions import (
     NO_RULES,
     Excluded,
     Rules,
@@ -16,7 +17,6 @@ from llamafactory_gaze.data.exclusions import (
     judge_fixations,
     judge_map,
 )
-from llamafactory_gaze.data.tables import DataError
 
 
 SIZE = (800, 600)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from llamafactory_gaze.data.geometry import (
+from llamafactory_gaze.data.maps.geometry import (
     PAPER_SCREEN,
     Placement,
     Screen,

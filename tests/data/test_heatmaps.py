@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llamafactory_gaze.data.geometry import map_size, rescale
-from llamafactory_gaze.data.heatmaps import encode_map, fixation_heatmap
+from llamafactory_gaze.data.maps.geometry import map_size, rescale
+from llamafactory_gaze.data.maps.heatmaps import encode_map, fixation_heatmap
 from llamafactory_gaze.saliency import read_saliency_map
 
 

@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from llamafactory_gaze.data.split import hold_out
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.data.triples.split import hold_out
 
 
 def test_balance_over_random_data_sets():

@@ -2,9 +2,9 @@
 
 import pytest
 
-from llamafactory_gaze.data.descriptions import read_descriptions
-from llamafactory_gaze.data.people import join_people, read_people
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.data.triples.descriptions import read_descriptions
+from llamafactory_gaze.data.triples.people import join_people, read_people
 
 
 def write(tmp_path, name, text):

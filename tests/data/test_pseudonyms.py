@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llamafactory_gaze.data.descriptions import Description
 from llamafactory_gaze.data.fixations import Fixations
-from llamafactory_gaze.data.pseudonyms import CODE, Pseudonyms, check_fields, read_salt, refuse_ids
 from llamafactory_gaze.data.tables import DataError, Table
+from llamafactory_gaze.data.triples.descriptions import Description
+from llamafactory_gaze.data.triples.pseudonyms import CODE, Pseudonyms, check_fields, read_salt, refuse_ids
 
 
 def description(participant, **extra):

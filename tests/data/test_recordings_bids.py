@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from llamafactory_gaze.cli import app
-from llamafactory_gaze.data.geometry import PAPER_SCREEN
+from llamafactory_gaze.data.maps.geometry import PAPER_SCREEN
 from llamafactory_gaze.data.recordings import choose_detection, read_recording
 from llamafactory_gaze.data.tables import DataError
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import csv
 
-from llamafactory_gaze.data.geometry import PAPER_SCREEN, Screen
+from llamafactory_gaze.data.maps.geometry import PAPER_SCREEN, Screen
 from llamafactory_gaze.data.recordings import choose_detection, read_recording
 from llamafactory_gaze.data.recordings import detection as detection_module
 from llamafactory_gaze.data.tables import DataError

@@ -5,10 +5,19 @@ import io
 
 import pytest
 
-from llamafactory_gaze.data.descriptions import Description
-from llamafactory_gaze.data.pseudonyms import Pseudonyms
-from llamafactory_gaze.data.review import COLUMNS, GONE, Line, merge, read_review, review_table, update, with_codes
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.data.triples.descriptions import Description
+from llamafactory_gaze.data.triples.pseudonyms import Pseudonyms
+from llamafactory_gaze.data.triples.review import (
+    COLUMNS,
+    GONE,
+    Line,
+    merge,
+    read_review,
+    review_table,
+    update,
+    with_codes,
+)
 
 
 def description(image, participant, text="A dog."):

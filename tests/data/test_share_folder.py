@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from llamafactory_gaze.cli import app
 from llamafactory_gaze.data import hub
-from llamafactory_gaze.data.build import build_dataset
 from llamafactory_gaze.data.entries import read_rows
 from llamafactory_gaze.data.hub import ShareOptions, share_dataset
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.data.triples.build import build_dataset
 from llamafactory_gaze.data.validation.report import validate_dataset
 
 

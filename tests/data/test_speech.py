@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from llamafactory_gaze.data.speech import FILLERS, clean_speech, read_fillers, restore
+from llamafactory_gaze.data.speech.cleaning import FILLERS, clean_speech, read_fillers, restore
 from llamafactory_gaze.data.tables import DataError
 
 

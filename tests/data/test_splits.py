@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from llamafactory_gaze.data.split import check_split, make_folds, make_splits, same_content
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.data.triples.split import check_split, make_folds, make_splits, same_content
 
 
 CATEGORIES = {f"{i:02d}.png": "ABC"[i % 3] for i in range(20)}

@@ -21,8 +21,8 @@ from transformers import (
 from typer.testing import CliRunner
 
 from llamafactory_gaze.cli import app
-from llamafactory_gaze.data import speech_recognition
-from llamafactory_gaze.data.speech_recognition import INAUDIBLE, RATE, read_audio
+from llamafactory_gaze.data.speech import recognition as speech_recognition
+from llamafactory_gaze.data.speech.recognition import INAUDIBLE, RATE, read_audio
 from llamafactory_gaze.data.tables import DataError
 
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from llamafactory_gaze.data.descriptions import read_descriptions
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.data.triples.descriptions import read_descriptions
 
 
 WORDS = [{"word": " A", "start": 0.0, "end": 0.2, "probability": 0.9}, {"word": " dog.", "start": 0.2, "end": 1}]

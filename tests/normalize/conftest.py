@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from llamafactory_gaze.data.build import DatasetOptions, build_dataset
-from llamafactory_gaze.data.map_options import MapOptions
+from llamafactory_gaze.data.maps.options import MapOptions
+from llamafactory_gaze.data.triples.build import DatasetOptions, build_dataset
+from llamafactory_gaze.data.triples.exclusions import NO_RULES
 from llamafactory_gaze.demo.dataset import make_demo_data
 from llamafactory_gaze.demo.run import BASE_MODEL
 from llamafactory_gaze.normalize import NormalizeOptions, run
@@ -38,6 +39,7 @@ def built(tmp_path_factory) -> Path:
         name="toy",
         dataset_dir=folder / "registry",
         making=MapOptions(sigma_px=8.0),
+        rules=NO_RULES,
     )
     assert len(build_dataset(options).rows["stage2"]) == 12
     return options.dataset_dir

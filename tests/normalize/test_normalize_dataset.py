@@ -10,8 +10,8 @@ from filelock import FileLock
 from PIL import Image
 
 from llamafactory_gaze.data import registry
-from llamafactory_gaze.data.card import STAGE1_NOT_NORMALIZED
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.data.triples.card import STAGE1_NOT_NORMALIZED
 from llamafactory_gaze.demo.run import BASE_MODEL
 from llamafactory_gaze.normalize import normalize_dataset
 from llamafactory_gaze.normalize.base_model import find_model

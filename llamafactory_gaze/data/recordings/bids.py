@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain, islice, pairwise
 from pathlib import Path
 
-from llamafactory_gaze.data.geometry import Screen
+from llamafactory_gaze.data.maps.geometry import Screen
 from llamafactory_gaze.data.recordings.bids_files import (
     BidsName,
     Shown,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llamafactory_gaze.data.geometry import Screen
+from llamafactory_gaze.data.maps.geometry import Screen
 from llamafactory_gaze.data.recordings.recording import number
 from llamafactory_gaze.data.tables import DataError, read_table
 

@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from llamafactory_gaze.data.descriptions import PLACEHOLDER
 from llamafactory_gaze.data.entries import Columns
+from llamafactory_gaze.data.triples.descriptions import PLACEHOLDER
 from llamafactory_gaze.data.validation.problems import Finding
 
 

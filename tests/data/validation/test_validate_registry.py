@@ -8,10 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from llamafactory_gaze.cli import app
-from llamafactory_gaze.data.build import build_dataset
 from llamafactory_gaze.data.hub import ShareOptions, share_dataset
 from llamafactory_gaze.data.registry import register
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.data.triples.build import build_dataset
 from llamafactory_gaze.demo.dataset import make_demo_data
 
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from llamafactory_gaze.data.card_maps import maps_section
-from llamafactory_gaze.data.dataset_maps import ReadyMaps
-from llamafactory_gaze.data.review import GONE
+from llamafactory_gaze.data.triples.card_maps import maps_section
+from llamafactory_gaze.data.triples.dataset_maps import ReadyMaps
+from llamafactory_gaze.data.triples.review import GONE
 
 
 if TYPE_CHECKING:
-    from llamafactory_gaze.data.build import BuiltDataset, DatasetOptions
+    from llamafactory_gaze.data.triples.build import BuiltDataset, DatasetOptions
 
 
 STAGE1_NOT_NORMALIZED = (

@@ -10,9 +10,9 @@ from pathlib import PurePosixPath, PureWindowsPath
 import numpy as np
 
 from llamafactory_gaze.data.fixations import Fixations
-from llamafactory_gaze.data.geometry import Placement, Size, beyond, map_size, place, rescale
-from llamafactory_gaze.data.heatmaps import fixation_heatmap
-from llamafactory_gaze.data.map_options import MapOptions, MapsOf
+from llamafactory_gaze.data.maps.geometry import Placement, Size, beyond, map_size, place, rescale
+from llamafactory_gaze.data.maps.heatmaps import fixation_heatmap
+from llamafactory_gaze.data.maps.options import MapOptions, MapsOf
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.saliency.maps import MAX_MAP_PIXELS
 

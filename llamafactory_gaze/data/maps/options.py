@@ -9,7 +9,7 @@ from llamafactory_gaze.data.tables import DataError
 
 
 if TYPE_CHECKING:
-    from llamafactory_gaze.data.geometry import Screen
+    from llamafactory_gaze.data.maps.geometry import Screen
 
 
 MapsOf = Literal["image", "participant", "leave-one-out", "trial"]

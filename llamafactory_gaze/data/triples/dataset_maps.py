@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from llamafactory_gaze.data.descriptions import Description
 from llamafactory_gaze.data.fixations import Fixations
-from llamafactory_gaze.data.geometry import Size
-from llamafactory_gaze.data.heatmap_files import read_report
-from llamafactory_gaze.data.map_files import Track, file_of, write_maps
-from llamafactory_gaze.data.map_options import MapOptions, MapsOf
-from llamafactory_gaze.data.map_plan import OTHERS, Plan, PlannedMap, check_names, map_stem, plan_maps
+from llamafactory_gaze.data.maps.files import Track, file_of, write_maps
+from llamafactory_gaze.data.maps.folder import read_report
+from llamafactory_gaze.data.maps.geometry import Size
+from llamafactory_gaze.data.maps.options import MapOptions, MapsOf
+from llamafactory_gaze.data.maps.plan import OTHERS, Plan, PlannedMap, check_names, map_stem, plan_maps
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.data.triples.descriptions import Description
 from llamafactory_gaze.saliency.maps import SaliencyMapError, check_aspect_ratio, read_saliency_map
 
 
 if TYPE_CHECKING:
-    from llamafactory_gaze.data.build import DatasetOptions
+    from llamafactory_gaze.data.triples.build import DatasetOptions
 
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm")

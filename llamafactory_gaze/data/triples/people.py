@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from llamafactory_gaze.data.descriptions import RESERVED, Description
 from llamafactory_gaze.data.tables import DataError, read_table
+from llamafactory_gaze.data.triples.descriptions import RESERVED, Description
 
 
 def read_people(path: Path) -> dict[str, dict[str, str]]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
-from llamafactory_gaze.data.dataset_maps import MadeMaps, ReadyMaps
-from llamafactory_gaze.data.descriptions import Description
-from llamafactory_gaze.data.exclusions import (
+from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.data.triples.dataset_maps import MadeMaps, ReadyMaps
+from llamafactory_gaze.data.triples.descriptions import Description
+from llamafactory_gaze.data.triples.exclusions import (
     Excluded,
     Failure,
     Rules,
@@ -16,12 +17,11 @@ from llamafactory_gaze.data.exclusions import (
     judge_fixations,
     judge_map,
 )
-from llamafactory_gaze.data.inputs import Inputs
-from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.data.triples.inputs import Inputs
 
 
 if TYPE_CHECKING:
-    from llamafactory_gaze.data.build import DatasetOptions
+    from llamafactory_gaze.data.triples.build import DatasetOptions
 
 NO_MAP = "no map"  # what no verdict of the review can change
 

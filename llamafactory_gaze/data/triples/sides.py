@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llamafactory_gaze.data.dataset_maps import SINGLE, MadeMaps, ReadyMaps
-from llamafactory_gaze.data.descriptions import Description
-from llamafactory_gaze.data.rows import key_of
-from llamafactory_gaze.data.split import By, Side, Split
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.data.triples.dataset_maps import SINGLE, MadeMaps, ReadyMaps
+from llamafactory_gaze.data.triples.descriptions import Description
+from llamafactory_gaze.data.triples.rows import key_of
+from llamafactory_gaze.data.triples.split import By, Side, Split
 
 
 SIDES: tuple[Side, Side] = ("training", "test")

@@ -10,7 +10,7 @@ from typing import Any
 
 from llamafactory_gaze.data.journal import Journal
 from llamafactory_gaze.data.registry import write_atomically
-from llamafactory_gaze.data.speech_recognition import INAUDIBLE, Recogniser, read_audio
+from llamafactory_gaze.data.speech.recognition import INAUDIBLE, Recogniser, read_audio
 from llamafactory_gaze.data.tables import DataError, Table, read_table
 
 

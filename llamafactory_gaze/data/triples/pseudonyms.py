@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from llamafactory_gaze.data.descriptions import Description
 from llamafactory_gaze.data.fixations import Fixations
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.data.triples.descriptions import Description
 
 
 CODE = re.compile("p[0-9a-f]{8}")

@@ -11,20 +11,21 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from llamafactory_gaze.data import card, pseudonyms, registry, review
-from llamafactory_gaze.data.dataset_maps import MadeMaps, ReadyMaps, check_map_options, maps_of
-from llamafactory_gaze.data.descriptions import PLACEHOLDER, Description
-from llamafactory_gaze.data.exclusions import Excluded, Rules, excluded_table
-from llamafactory_gaze.data.inputs import read_inputs
-from llamafactory_gaze.data.map_files import Track
-from llamafactory_gaze.data.map_options import MapOptions
+from llamafactory_gaze.data import registry
+from llamafactory_gaze.data.maps.files import Track
+from llamafactory_gaze.data.maps.options import MapOptions
 from llamafactory_gaze.data.photographs import photograph_size
-from llamafactory_gaze.data.preview import contact_sheet
-from llamafactory_gaze.data.rows import SPLITS, key_of, make_rows, splits_record
-from llamafactory_gaze.data.samples import judge
-from llamafactory_gaze.data.sides import SideMaps, divide_maps
-from llamafactory_gaze.data.split import By, Split, check_split, make_splits, same_content
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.data.triples import card, pseudonyms, review
+from llamafactory_gaze.data.triples.dataset_maps import MadeMaps, ReadyMaps, check_map_options, maps_of
+from llamafactory_gaze.data.triples.descriptions import PLACEHOLDER, Description
+from llamafactory_gaze.data.triples.exclusions import Excluded, Rules, excluded_table
+from llamafactory_gaze.data.triples.inputs import read_inputs
+from llamafactory_gaze.data.triples.preview import contact_sheet
+from llamafactory_gaze.data.triples.rows import SPLITS, key_of, make_rows, splits_record
+from llamafactory_gaze.data.triples.samples import judge
+from llamafactory_gaze.data.triples.sides import SideMaps, divide_maps
+from llamafactory_gaze.data.triples.split import By, Split, check_split, make_splits, same_content
 
 
 _OWN_FILES = re.compile(

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from llamafactory_gaze.data.map_options import MapsOf
+from llamafactory_gaze.data.maps.options import MapsOf
 from llamafactory_gaze.saliency.maps import overlay, read_saliency_map
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from llamafactory_gaze.data.dataset_maps import MadeMaps, ReadyMaps
-from llamafactory_gaze.data.descriptions import Description
-from llamafactory_gaze.data.map_options import MapOptions, MapsOf
-from llamafactory_gaze.data.map_plan import REACH, View
-from llamafactory_gaze.data.sides import SideMaps
+from llamafactory_gaze.data.maps.options import MapOptions, MapsOf
+from llamafactory_gaze.data.maps.plan import REACH, View
+from llamafactory_gaze.data.triples.dataset_maps import MadeMaps, ReadyMaps
+from llamafactory_gaze.data.triples.descriptions import Description
+from llamafactory_gaze.data.triples.sides import SideMaps
 
 
 WHICH: dict[MapsOf, str] = {

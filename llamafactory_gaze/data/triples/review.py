@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from llamafactory_gaze.data.descriptions import Description
-from llamafactory_gaze.data.pseudonyms import CODE, Pseudonyms
 from llamafactory_gaze.data.tables import DataError, read_table
+from llamafactory_gaze.data.triples.descriptions import Description
+from llamafactory_gaze.data.triples.pseudonyms import CODE, Pseudonyms
 
 
 FILE = "review.csv"

@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from llamafactory_gaze.data import card, registry
-from llamafactory_gaze.data.descriptions import Description
-from llamafactory_gaze.data.split import Side, Split
+from llamafactory_gaze.data import registry
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.data.triples import card
+from llamafactory_gaze.data.triples.descriptions import Description
+from llamafactory_gaze.data.triples.split import Side, Split
 
 
 if TYPE_CHECKING:
-    from llamafactory_gaze.data.build import BuiltDataset, DatasetOptions
-    from llamafactory_gaze.data.sides import SideMaps
+    from llamafactory_gaze.data.triples.build import BuiltDataset, DatasetOptions
+    from llamafactory_gaze.data.triples.sides import SideMaps
 
 SPLITS = ("stage1", "stage2", "test")
 

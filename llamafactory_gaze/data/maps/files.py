@@ -9,8 +9,8 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from llamafactory_gaze.data.heatmaps import encode_map
-from llamafactory_gaze.data.map_plan import Plan, PlannedMap
+from llamafactory_gaze.data.maps.heatmaps import encode_map
+from llamafactory_gaze.data.maps.plan import Plan, PlannedMap
 
 
 Track = Callable[[Sequence[Any], str], Iterable[Any]]  # shows progress while a list is gone through: (list, what for)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from llamafactory_gaze.data.speech.transcripts import ENDINGS, Word, read_transcripts
 from llamafactory_gaze.data.tables import DataError, Table, read_table
-from llamafactory_gaze.data.transcripts import ENDINGS, Word, read_transcripts
 
 
 # The fields of a row of the data set that this project writes itself: a column of that name would be overwritten.

@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llamafactory_gaze.data import pseudonyms, review, speech
-from llamafactory_gaze.data.descriptions import Description, read_descriptions
 from llamafactory_gaze.data.fixations import Fixations, read_fixations
-from llamafactory_gaze.data.people import join_people, read_people
+from llamafactory_gaze.data.speech import cleaning as speech
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.data.triples import pseudonyms, review
+from llamafactory_gaze.data.triples.descriptions import Description, read_descriptions
+from llamafactory_gaze.data.triples.people import join_people, read_people
 
 
 if TYPE_CHECKING:
-    from llamafactory_gaze.data.build import DatasetOptions
+    from llamafactory_gaze.data.triples.build import DatasetOptions
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import shutil
 from collections.abc import Mapping
@@ -16,10 +15,11 @@ from typing import Any, get_args
 from uuid import uuid4
 
 from llamafactory_gaze.data.fixations import read_fixations
-from llamafactory_gaze.data.geometry import Size
-from llamafactory_gaze.data.map_files import Track, file_of, write_maps
-from llamafactory_gaze.data.map_options import MapOptions, MapsOf
-from llamafactory_gaze.data.map_plan import Plan, PlannedMap, check_names, plan_maps
+from llamafactory_gaze.data.folders import replace_folder
+from llamafactory_gaze.data.maps.files import Track, file_of, write_maps
+from llamafactory_gaze.data.maps.geometry import Size
+from llamafactory_gaze.data.maps.options import MapOptions, MapsOf
+from llamafactory_gaze.data.maps.plan import Plan, PlannedMap, check_names, plan_maps
 from llamafactory_gaze.data.photographs import photograph_size
 from llamafactory_gaze.data.tables import DataError
 
@@ -68,7 +68,7 @@ def make_heatmaps(options: HeatmapOptions, track: Track = lambda items, _: items
         write_maps(building, {one.name: partial(file_of, plan, one) for one in made}, options.jobs, track)
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
         (building / "maps.json").write_text(text, encoding="utf-8")
-        _move_into_place(building, output)
+        replace_folder(building, output)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return report
@@ -175,19 +175,3 @@ def summary(report: Mapping[str, Any], output: Path) -> str:
         more = f" and {len(missing) - 10} more (see maps.json)" if len(missing) > 10 else ""
         lines.append(f"No fixation is left for {', '.join(missing[:10])}{more}: not written.")
     return "\n".join(lines)
-
-
-def _move_into_place(building: Path, output: Path) -> None:
-    """Replace the output folder by the finished one; where that fails, put the former folder back."""
-    former = output.with_name(f".{output.name}.former-{uuid4().hex[:8]}")
-    replaces = output.exists()
-    if replaces:
-        os.rename(output, former)
-    try:
-        os.rename(building, output)
-    except BaseException:
-        if replaces:
-            os.rename(former, output)
-        raise
-    if replaces:
-        shutil.rmtree(former)

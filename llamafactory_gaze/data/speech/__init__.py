@@ -1,0 +1,1 @@
+"""Spoken descriptions: recognised, read, and cleaned of fillers and restarts."""
