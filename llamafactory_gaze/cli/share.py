@@ -24,9 +24,9 @@ def share(
     media_dir: Annotated[
         Path | None, typer.Option(help="Folder of the paths in rows. Default, as in LLaMA-Factory: --dataset-dir.")
     ] = None,
-    license: Annotated[
-        str, typer.Option(help="Licence for the Hub, such as cc-by-4.0; of the photographs, too.")
-    ] = "unknown",
+    licence: Annotated[
+        str | None, typer.Option(help="Licence as the Hub names it, e.g. cc-by-4.0. Default: what the data card says.")
+    ] = None,
     with_personal_maps: Annotated[
         bool, typer.Option("--with-personal-maps", help="Also share maps of single people, who agreed to it.")
     ] = False,
@@ -42,7 +42,7 @@ def share(
 
     \b
     Example:
-      llamafactory-gaze share osie --output saves/shared/osie --license cc-by-4.0
+      llamafactory-gaze share osie --output saves/shared/osie --licence cc-by-4.0
       llamafactory-gaze share osie --output saves/shared/osie --push-to-hub me/osie-gaze --private
     """
     import json
@@ -58,7 +58,7 @@ def share(
             hub.check_repo(push_to_hub)
         elif private:
             raise DataError("--private says how to push; give --push-to-hub OWNER/NAME, too.")
-        shared = hub.share_dataset(hub.ShareOptions(name, dataset_dir, output, media_dir, license, with_personal_maps))
+        shared = hub.share_dataset(hub.ShareOptions(name, dataset_dir, output, media_dir, licence, with_personal_maps))
         rows = ", ".join(f"{config} ({number} rows)" for config, number in shared.rows.items())
         console.print(f"Wrote {output}: {rows}.", markup=False, soft_wrap=True)
         if push_to_hub is not None:

@@ -46,7 +46,7 @@ class ShareOptions:
     dataset_dir: Path
     output: Path
     media_dir: Path | None = None
-    license: str = "unknown"
+    licence: str | None = None  # None: what the card says
     with_personal_maps: bool = False
 
 
@@ -180,12 +180,11 @@ def readme(shared: Shared, repo: str | None = None) -> str:
     if text.startswith("---"):  # a card that has been on the Hub
         card = DatasetCard(text)
         text, former = card.text, card.data.to_dict()
-    stated = {} if shared.options.license is None else {"license": shared.options.license}
     header = {
         "pretty_name": shared.options.name,
         "task_categories": ["image-to-text", "image-text-to-text"],
         **former,
-        **stated,
+        "license": shared.options.licence or former.get("license", "unknown"),
         "tags": sorted({"gaze", "saliency", "eye-tracking", "llama-factory", *(former.get("tags") or [])}),
         "configs": [
             {

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import io
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import TextIO
 
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
@@ -61,7 +66,7 @@ def read_table(path: Path) -> Table:
 
 
 def _read_text(path: Path, separator: str) -> Table:
-    records = _text_records(path, separator)
+    records = text_records(path, separator)
     try:
         _, header = next(records)
     except StopIteration:
@@ -84,12 +89,24 @@ def _read_text(path: Path, separator: str) -> Table:
     return Table(path, "line", numbers, dict(zip(header, cells, strict=True)))
 
 
-def _text_records(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the first line and the cells of each record; blank lines are skipped, quoted cells may span lines."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter=separator, strict=True)
+def text_records(path: Path, separator: str | None) -> Iterator[tuple[int, list[str]]]:
+    """Yield the first line and the stripped cells of each record of a file, which may be packed by gzip.
+
+    Blank lines are skipped, quoted cells may span lines.
+
+    Args:
+        separator: None finds out whether it is a tab or a comma.
+
+    Raises:
+        DataError: no UTF-8 text, or damaged.
+    """
+    with _open_text(path) as file:
         number = 1
         try:
+            lines = chain([first], file) if (first := file.readline()) else iter(())
+            if separator is None:  # Data Viewer names its reports .txt, .xls or .csv, all tab separated
+                separator = "\t" if "\t" in first else ","
+            reader = csv.reader(lines, delimiter=separator, strict=True)
             for record in reader:
                 if record:
                     yield number, [cell.strip() for cell in record]
@@ -98,6 +115,16 @@ def _text_records(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]
             raise DataError(f"{path} is not UTF-8 text ({error.reason}); save it again as UTF-8.") from error
         except csv.Error as error:
             raise DataError(f"{path}, line {number} cannot be read ({error}).") from error
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise DataError(
+                f"{path}, line {number}: the compressed file is cut off or damaged there ({error})."
+            ) from error
+
+
+def _open_text(path: Path) -> TextIO:
+    if path.suffix.lower() == ".gz":
+        return io.TextIOWrapper(gzip.open(path), encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
 
 
 def _read_parquet(path: Path) -> Table:

@@ -90,7 +90,7 @@ def test_datasets_loads_every_configuration(registry, tmp_path):
 
 
 def test_the_card_has_the_header_of_the_hub(registry):
-    shared, folder = share(registry, license="cc-by-4.0")
+    shared, folder = share(registry, licence="cc-by-4.0")
     text = (folder / "README.md").read_text()
     card = (registry / "small/README.md").read_text().split("\n---\n", 1)[1]
     assert card.strip() in text  # the data card, whole

@@ -117,8 +117,10 @@ def test_the_card_tells_how_the_targets_were_made(toy, engine):
     normalize_dataset(options(toy))
     after = card(toy)
     assert STAGE1_NOT_NORMALIZED not in after and "not style-normalised" not in after
-    assert re.search(r"^\| toy_stage1 \| 12 \| 6 \| 2 \| the descriptions, style-normalised .* \|$", after, re.MULTILINE)
-    assert re.search(r"^\| toy_stage2 \| 12 \| 6 \| the original descriptions \|$", after, re.MULTILINE)
+    assert re.search(
+        r"^\| toy_stage1 \| 12 \| 6 \| 2 \| the descriptions, style-normalised .* \|$", after, re.MULTILINE
+    )
+    assert re.search(r"^\| toy_stage2 \| 12 \| 6 \| 2 \| the original descriptions \|$", after, re.MULTILINE)
     own = {"## Stage-1 targets"}
     assert [line for line in after.splitlines() if line[:3] == "## " and line not in own] == [
         line for line in before.splitlines() if line[:3] == "## "

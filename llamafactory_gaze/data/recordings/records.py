@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import TextIO
 
-from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.data.tables import DataError, text_records
 
 
 _BATCH = 20_000  # rows of a Parquet file in memory at a time
@@ -49,7 +43,7 @@ def open_records(path: Path, columns: Sequence[str] | None = None) -> Records:
     """
     if ending_of(path) == ".parquet":
         return _parquet(path)
-    rows = _text(path, "\t" if columns is not None else None)
+    rows = text_records(path, "\t" if columns is not None else None)
     if columns is not None:
         return Records(path, list(columns), rows)
     first = next(rows, None)
@@ -63,34 +57,6 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
     twice = [name for name in header if header.count(name) > 1]
     if twice:
         raise DataError(f"{path} has several columns named '{twice[0][:40]}'.")
-
-
-def _text(path: Path, separator: str | None) -> Iterator[tuple[int, list[str]]]:
-    with _open_text(path) as file:
-        number = 1
-        try:
-            lines = chain([first], file) if (first := file.readline()) else iter(())
-            if separator is None:  # Data Viewer names its reports .txt, .xls or .csv, all tab separated
-                separator = "\t" if "\t" in first else ","
-            reader = csv.reader(lines, delimiter=separator, strict=True)
-            for record in reader:
-                if record:
-                    yield number, [cell.strip() for cell in record]
-                number = reader.line_num + 1
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path} is not UTF-8 text ({error.reason}); save it again as UTF-8.") from error
-        except csv.Error as error:
-            raise DataError(f"{path}, line {number} cannot be read ({error}).") from error
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise DataError(
-                f"{path}, line {number}: the compressed file is cut off or damaged there ({error})."
-            ) from error
-
-
-def _open_text(path: Path) -> TextIO:
-    if path.suffix.lower() == ".gz":
-        return io.TextIOWrapper(gzip.open(path), encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
 
 
 def _parquet(path: Path) -> Records:
