@@ -3,6 +3,7 @@ says about it."""
 
 import inspect
 import json
+from dataclasses import replace
 from typing import get_type_hints
 
 import numpy as np
@@ -17,6 +18,7 @@ from llamafactory_gaze.data.maps.folder import HeatmapOptions, make_heatmaps
 from llamafactory_gaze.data.maps.options import MapOptions
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.data.triples.build import build_dataset
+from llamafactory_gaze.data.triples.exclusions import NO_RULES as NO_RULES_AT_ALL
 from llamafactory_gaze.saliency import read_saliency_map
 
 
@@ -38,7 +40,7 @@ def card_of(options):
     return (options.dataset_dir / options.name / "README.md").read_text()
 
 
-# The rules on exclusions, off.
+# The rules on exclusions, off, as options of the command.
 NO_RULES = ["--min-fixations", "0", "--min-on-image", "0", "--max-one-fixation", "1", "--min-spread", "0"]
 NO_RULES += ["--min-words", "0"]
 
@@ -308,3 +310,67 @@ def test_options_that_do_not_go_together(recording, changes, message):
     with pytest.raises(DataError, match=message):
         build_dataset(recording.options(**changes))
     assert not (recording.folder / "registry").exists()
+
+
+def test_the_map_of_all_others_is_of_the_same_side(recording):
+    """p3 and p4 look elsewhere; who is on the other side of a split of the participants is in no map of this side."""
+    places = {"p1": (12, 17), "p2": (48, 65), "p3": (5, 46), "p4": (50, 10)}  # (row, column) on a1.png
+    for one in ("p3", "p4"):
+        row, column = places[one]
+        recording.fixations += [f"a1.png,{one},{i},{column},{row},200" for i in range(2)]
+        recording.descriptions.append(f'a1.png,{one},Object,"I see it, too."')
+    options = recording.options(split="participant", test_fraction=0.5, maps="leave-one-out")
+    recording.fixations = [line for line in recording.fixations if line.startswith(("image", "a1"))]
+    recording.descriptions = [line for line in recording.descriptions if line.startswith(("image", "a1"))]
+    build_dataset(recording.options(split="participant", test_fraction=0.5, maps="leave-one-out"))
+    folder = options.dataset_dir / "small"
+    for file, side in (("stage2", "train"), ("test", "test")):
+        rows = json.loads((folder / f"{file}.json").read_text())
+        people = {row["participant"] for row in rows}
+        assert len(people) == 2
+        for row in rows:
+            assert row["saliencies"] == [f"small/maps/{side}/a1_without_{row['participant']}.png"]
+            saliency = map_of(options, row)
+            seen = {one for one, place in places.items() if saliency[place] > 0.5}
+            assert seen == people - {row["participant"]}
+
+
+def test_a_side_without_anybody_else_is_refused(recording):
+    options = recording.options(split="participant", test_fraction=0.5, maps="leave-one-out")
+    with pytest.raises(DataError, match=r"no map of the people of the training set alone \(nobody else .*\); choose"):
+        build_dataset(options)
+    assert not options.dataset_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"split": "participant"}, "hold the gaze of several people, so --split participant cannot keep"),
+        ({"split": "both"}, "hold the gaze of several people, so --split both cannot keep"),
+    ],
+)
+def test_ready_made_maps_of_several_people_cannot_be_divided(recording, published, changes, message):
+    options = recording.options(fixations=None, maps_from=published, making=MapOptions(), **changes)
+    with pytest.raises(DataError, match=message):
+        build_dataset(options)
+
+
+def test_ready_made_maps_that_are_named_after_people_cannot_be_coded(recording):
+    maps = recording.folder / "maps"
+    options = recording.options(maps="participant")
+    make_heatmaps(HeatmapOptions(options.fixations, maps, options.making, images=options.images))
+    changes = {"maps_from": maps, "making": MapOptions(), "pseudonyms": recording.folder / "salt.txt"}
+    with pytest.raises(DataError, match="are named after participants, whose ids --pseudonyms takes away"):
+        build_dataset(recording.options(**changes))
+
+
+def test_durations_that_are_not_known(recording):
+    """Maps by count need none; a rule on looking times does."""
+    recording.fixations = [line.rpartition(",")[0] + "," if i else line for i, line in enumerate(recording.fixations)]
+    with pytest.raises(DataError, match=r"how long 20 of its 20 fixations last.* use --weight count"):
+        build_dataset(recording.options())
+    built = build_dataset(recording.options(weight="count"))
+    assert len(built.samples) == 10
+    rules = replace(NO_RULES_AT_ALL, min_looking_ms=1.0)
+    with pytest.raises(DataError, match="does not say how long"):
+        build_dataset(recording.options(weight="count", rules=rules))

@@ -108,8 +108,7 @@ def summary(recordings: Sequence[Recording], output: Path, count: int) -> list[s
         )
     if any(recording.pixels_of != "image" for recording in recordings):
         lines.append(
-            "The command `dataset` takes pixels of the image: they are these only where the image stood in the "
-            "screen's top left corner at its own size."
+            "Pixels of the screen become pixels of the image by --screen and --placement of `heatmaps` and `dataset`."
         )
     if _binocular(recordings):
         lines.append("Binocular: a fixation stands there once per eye; --eye left or --eye right keeps one.")

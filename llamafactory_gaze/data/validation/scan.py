@@ -28,6 +28,7 @@ class Row:
     id: str | None
     image_id: str | None
     participant: str | None
+    trial: str | None
     category: str | None
     answer: str  # all answers of the row
     digest: bytes  # of pictures, maps and turns: equal in rows that are the same to the model
@@ -144,6 +145,7 @@ def _scan_row(
         id=id,
         image_id=_text(raw.get("image_id")),
         participant=_text(raw.get("participant")),
+        trial=_text(raw.get("trial")),
         category=_text(raw.get("category")),
         answer=answer,
         digest=_digest(

@@ -14,12 +14,15 @@ _REPEATED_ROWS, _REPEATED_SHARE = 10, 0.1  # rows with one text, below which it 
 
 
 def check_repetition(rows: Sequence[Row]) -> Iterator[Problem]:
-    """Rows that stand twice; and where they differ, ids and pairs of image and participant that do."""
-    contents: dict[bytes, Row] = {}
+    """Rows that stand twice; and where they differ, ids, and viewings of an image by a participant, that do.
+
+    Two people who say the same are no repetition: where maps are of all people, and after normalisation, they may.
+    """
+    contents: dict[tuple[bytes, str | None], Row] = {}
     ids: dict[str, Row] = {}
-    viewings: dict[tuple[str, str], Row] = {}
+    viewings: dict[tuple[str, str, str | None], Row] = {}
     for row in rows:
-        first = contents.setdefault(row.digest, row)
+        first = contents.setdefault((row.digest, row.participant), row)
         if first is not row:
             yield row.problem(
                 Finding(
@@ -31,13 +34,13 @@ def check_repetition(rows: Sequence[Row]) -> Iterator[Problem]:
             yield row.problem(Finding("duplicate-id", f"the id stands in {_place(first, row)} already; rename it."))
         if row.image_id is None or row.participant is None:
             continue
-        first = viewings.setdefault((row.image_id, row.participant), row)
+        first = viewings.setdefault((row.image_id, row.participant, row.trial), row)
         if first is not row:
             yield row.problem(
                 Finding(
                     "duplicate-viewing",
                     f"image {row.image_id} by participant {row.participant} stands in {_place(first, row)} already; "
-                    "expected one row for each; leave one out, or correct a name.",
+                    "expected one row for each (and trial); leave one out, or correct a name.",
                 )
             )
 

@@ -115,6 +115,16 @@ def test_rows_that_stand_twice(valid):
     ]
 
 
+def test_two_people_may_say_the_same_and_one_may_see_an_image_in_two_trials(valid):
+    rows = valid.rows["test"]
+    rows[1]["conversations"] = rows[0]["conversations"]
+    rows[1]["saliencies"] = rows[0]["saliencies"]
+    assert rows[0]["image_id"] == rows[1]["image_id"] and rows[0]["participant"] != rows[1]["participant"]
+    rows.append({**rows[0], "id": "again", "trial": "2"})
+    rows[-1]["conversations"] = [rows[0]["conversations"][0], {"from": "gpt", "value": "It looks different now."}]
+    assert valid.found() == []
+
+
 def test_rows_that_lack_different_files_are_not_the_same(valid):
     for row, name in zip(valid.rows["test"][:2], ("x.png", "y.png"), strict=True):
         row["images"] = [name]
