@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 STAGE1_NOT_NORMALIZED = (
     "The stage-1 targets are NOT style-normalised: the descriptions have no column `normalized`, so stage 1 is given "
-    "the original descriptions, and cannot learn where people look apart from how they speak."
+    "the original descriptions, and cannot learn where people look apart from how they speak; "
+    "`llamafactory-gaze normalize` makes them."
 )
 
 # What becomes of fixations: the keys of `BuiltDataset.fixations`, in words.
