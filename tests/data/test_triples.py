@@ -286,6 +286,13 @@ def test_own_maps_need_no_sides(recording):
     }
 
 
+def test_who_is_in_neither_set_has_no_map(recording):
+    add_people(recording, "p3", "p4")
+    folder = build_dataset(recording.options(split="both", test_fraction=0.5, maps="participant")).folder
+    made = {f"small/maps/{path.relative_to(folder / 'maps')}" for path in (folder / "maps").rglob("*.png")}
+    assert made == {row["saliencies"][0] for row in rows_of(folder)} and len(made) == 10
+
+
 def test_a_split_by_both_leaves_mixed_pairs_out(recording):
     add_people(recording, "p3", "p4")
     built = build_dataset(recording.options(split="both", test_fraction=0.5))

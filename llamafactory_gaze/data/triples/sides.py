@@ -43,7 +43,8 @@ def divide_maps(
     Raises:
         DataError: a sample is left without a map.
     """
-    shared = SideMaps("", maps, samples)
+    in_a_set = [one for one in samples if any(split.side(one.image, one.participant) for split in splits)]
+    shared = SideMaps("", maps, in_a_set)
     divided: dict[tuple[str, Side], SideMaps] = {}
     for split in splits:
         for side in SIDES:
