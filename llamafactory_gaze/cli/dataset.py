@@ -14,7 +14,7 @@ from llamafactory_gaze.data.triples.exclusions import INAUDIBLE, INCOMPLETE, Rul
 
 
 if TYPE_CHECKING:
-    from llamafactory_gaze.data.triples.build import BuiltDataset
+    from llamafactory_gaze.data.triples.built import BuiltDataset
 
 
 _RULES, _SPEECH = "Exclusions and review", "Speech"
@@ -222,8 +222,8 @@ def dataset(
     from rich.progress import Progress
 
     from llamafactory_gaze.data.tables import DataError
-    from llamafactory_gaze.data.triples.build import DatasetOptions, build_dataset
-    from llamafactory_gaze.data.triples.card import Statements
+    from llamafactory_gaze.data.triples.build import build_dataset
+    from llamafactory_gaze.data.triples.options import DatasetOptions, Statements
 
     console = Console(stderr=True)
     with errors_as_sentences(DataError):

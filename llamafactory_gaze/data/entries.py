@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llamafactory_gaze.data.registry import read_registry
+from llamafactory_gaze.data.registry import SPLITS, read_registry
 from llamafactory_gaze.data.tables import DataError
-from llamafactory_gaze.data.triples.build import SPLITS
 
 
 _ENDINGS = (".json", ".jsonl", ".parquet")

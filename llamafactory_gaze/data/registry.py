@@ -17,6 +17,12 @@ from llamafactory_gaze.data.tables import DataError
 
 
 MADE_BY = "llamafactory-gaze dataset"
+SPLITS = ("stage1", "stage2", "test")  # a data set NAME is registered as NAME_stage1 and so on
+
+
+def key_of(split: str, name: str) -> str:
+    """The key of some rows, which is also their file without its ending: "test", or "fold1/test"."""
+    return f"{split}/{name}" if split else name
 
 
 def gaze_entry(file_name: str) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from llamafactory_gaze.data.maps.options import MapOptions
-from llamafactory_gaze.data.triples.build import DatasetOptions
 from llamafactory_gaze.data.triples.exclusions import NO_RULES
+from llamafactory_gaze.data.triples.options import DatasetOptions
 
 
 IMAGE_SIZES = {"a1.png": (80, 60), "a2.png": (80, 60), "a3.jpg": (50, 70), "b1.png": (64, 64), "b2.png": (90, 30)}

@@ -13,10 +13,10 @@ from llamafactory_gaze.data.speech.cleaning import restore
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.data.triples import build as build_module
 from llamafactory_gaze.data.triples.build import build_dataset
-from llamafactory_gaze.data.triples.card import Statements
 from llamafactory_gaze.data.triples.dataset_maps import maps_of
 from llamafactory_gaze.data.triples.exclusions import NO_RULES, Rules
 from llamafactory_gaze.data.triples.inputs import read_inputs
+from llamafactory_gaze.data.triples.options import Statements
 from llamafactory_gaze.data.triples.samples import judge
 from llamafactory_gaze.data.triples.split import check_split
 from llamafactory_gaze.saliency import read_saliency_map

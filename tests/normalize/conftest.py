@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from llamafactory_gaze.data.maps.options import MapOptions
-from llamafactory_gaze.data.triples.build import DatasetOptions, build_dataset
+from llamafactory_gaze.data.triples.build import build_dataset
 from llamafactory_gaze.data.triples.exclusions import NO_RULES
+from llamafactory_gaze.data.triples.options import DatasetOptions
 from llamafactory_gaze.demo.dataset import make_demo_data
 from llamafactory_gaze.demo.run import BASE_MODEL
 from llamafactory_gaze.normalize import NormalizeOptions, run

@@ -5,99 +5,34 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from llamafactory_gaze.data import registry
 from llamafactory_gaze.data.maps.files import Track
-from llamafactory_gaze.data.maps.options import MapOptions
 from llamafactory_gaze.data.photographs import photograph_size
+from llamafactory_gaze.data.registry import SPLITS, key_of
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.data.triples import card, pseudonyms, review
+from llamafactory_gaze.data.triples.built import BuiltDataset
 from llamafactory_gaze.data.triples.dataset_maps import MadeMaps, ReadyMaps, check_map_options, maps_of
-from llamafactory_gaze.data.triples.descriptions import PLACEHOLDER, Description
-from llamafactory_gaze.data.triples.exclusions import Excluded, Rules, excluded_table
+from llamafactory_gaze.data.triples.descriptions import PLACEHOLDER
+from llamafactory_gaze.data.triples.exclusions import excluded_table
 from llamafactory_gaze.data.triples.inputs import read_inputs
+from llamafactory_gaze.data.triples.options import DatasetOptions
 from llamafactory_gaze.data.triples.preview import contact_sheet
-from llamafactory_gaze.data.triples.rows import SPLITS, key_of, make_rows, splits_record
+from llamafactory_gaze.data.triples.rows import make_rows, splits_record
 from llamafactory_gaze.data.triples.samples import judge
 from llamafactory_gaze.data.triples.sides import SideMaps, divide_maps
-from llamafactory_gaze.data.triples.split import By, Split, check_split, make_splits, same_content
+from llamafactory_gaze.data.triples.split import check_split, make_splits, same_content
 
 
 _OWN_FILES = re.compile(
     r"images|maps|stage[12]\.json|test\.json|fold[0-9]+|README\.md|preview\.png|excluded\.csv|review\.csv|splits\.json"
     r"|stage1\.normalization\.json"  # of `llamafactory-gaze normalize`, whose answers are kept elsewhere
 )
-
-
-@dataclass(frozen=True)
-class DatasetOptions:
-    """What `llamafactory-gaze dataset` is asked for; its --help explains each."""
-
-    images: Path
-    descriptions: Path
-    name: str
-    dataset_dir: Path
-    fixations: Path | None = None
-    making: MapOptions = field(default_factory=MapOptions)  # how maps are made of the fixations
-    maps_from: Path | None = None  # or the folder of ready-made maps
-    jobs: int = 1
-    prompt: str = "Describe the image."
-    test_fraction: float = 0.25
-    seed: int = 42
-    columns: Mapping[str, str] = field(default_factory=dict)
-    overwrite: bool = False
-    participants_table: Path | None = None
-    rules: Rules = field(default_factory=Rules)
-    review: Path | None = None
-    clean_speech: bool = False
-    fillers: Path | None = None
-    split: By = "image"
-    folds: int | None = None
-    pseudonyms: Path | None = None
-    statements: card.Statements = field(default_factory=card.Statements)
-
-
-@dataclass(frozen=True)
-class BuiltDataset:
-    """What was built, for the summary and the card."""
-
-    options: DatasetOptions
-    folder: Path
-    rows: dict[str, list[dict[str, Any]]]  # "stage1" or "fold1/stage1" -> rows
-    splits: list[Split]
-    neither: dict[str, list[str]]  # split -> the ids of samples whose image and participant are on different sides
-    originals: dict[str, str]  # image -> the image with equal content that stands for it, where there are several
-    excluded: list[Excluded]
-    review: list[review.Line]
-    maps: list[SideMaps]  # all that were written
-    fixations: dict[str, int] | None  # how many became what, see `card.COUNTS`; None where the maps are ready-made
-    fields: list[str]  # further fields of the rows
-    normalized: bool  # stage-1 targets are style-normalised
-
-    @property
-    def images(self) -> list[str]:
-        """The images of all rows, relative to the folder `images`."""
-        start = len(f"{self.options.name}/images/")
-        return sorted({row["images"][0][start:] for rows in self.rows.values() for row in rows})
-
-    @property
-    def dataset_names(self) -> dict[str, str]:
-        """ "stage1" or "fold1/stage1" -> name in the registry."""
-        return {key: f"{self.options.name}_{key.replace('/', '_')}" for key in self.rows}
-
-    @property
-    def samples(self) -> list[Description]:
-        """Those that became rows."""
-        return list({one.id: one for side in self.maps for one in side.samples}.values())
-
-    def rows_of(self, split: Split) -> dict[str, list[dict[str, Any]]]:
-        """stage1, stage2 and test of a split."""
-        return {name: self.rows[key_of(split.name, name)] for name in SPLITS}
 
 
 def build_dataset(options: DatasetOptions, track: Track = lambda items, _: items) -> BuiltDataset:

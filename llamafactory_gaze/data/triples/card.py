@@ -7,7 +7,6 @@ import platform
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,8 @@ from llamafactory_gaze.data.triples.review import GONE
 
 
 if TYPE_CHECKING:
-    from llamafactory_gaze.data.triples.build import BuiltDataset, DatasetOptions
+    from llamafactory_gaze.data.triples.built import BuiltDataset
+    from llamafactory_gaze.data.triples.options import DatasetOptions
 
 
 STAGE1_NOT_NORMALIZED = (
@@ -48,16 +48,6 @@ _LICENCES = re.compile(
     r"cdla-(permissive-[12]\.0|sharing-1\.0)|unlicense"
 )
 _NOT_STATED = "**not stated**"
-
-
-@dataclass(frozen=True)
-class Statements:
-    """What only the people who made the recordings can say; None is shown as not stated."""
-
-    consent: str | None = None
-    licence: str | None = None
-    cite: str | None = None
-    contact: str | None = None
 
 
 def data_card(built: BuiltDataset) -> str:

@@ -22,7 +22,7 @@ from llamafactory_gaze.saliency.maps import SaliencyMapError, check_aspect_ratio
 
 
 if TYPE_CHECKING:
-    from llamafactory_gaze.data.triples.build import DatasetOptions
+    from llamafactory_gaze.data.triples.options import DatasetOptions
 
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm")

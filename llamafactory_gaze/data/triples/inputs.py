@@ -16,7 +16,7 @@ from llamafactory_gaze.data.triples.people import join_people, read_people
 
 
 if TYPE_CHECKING:
-    from llamafactory_gaze.data.triples.build import DatasetOptions
+    from llamafactory_gaze.data.triples.options import DatasetOptions
 
 
 @dataclass(frozen=True)

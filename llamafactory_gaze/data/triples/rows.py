@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from llamafactory_gaze.data import registry
+from llamafactory_gaze.data.registry import SPLITS, key_of
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.data.triples import card
 from llamafactory_gaze.data.triples.descriptions import Description
@@ -14,15 +15,9 @@ from llamafactory_gaze.data.triples.split import Side, Split
 
 
 if TYPE_CHECKING:
-    from llamafactory_gaze.data.triples.build import BuiltDataset, DatasetOptions
+    from llamafactory_gaze.data.triples.built import BuiltDataset
+    from llamafactory_gaze.data.triples.options import DatasetOptions
     from llamafactory_gaze.data.triples.sides import SideMaps
-
-SPLITS = ("stage1", "stage2", "test")
-
-
-def key_of(split: str, name: str) -> str:
-    """The key of some rows, which is also their file without its ending: "test", or "fold1/test"."""
-    return f"{split}/{name}" if split else name
 
 
 def make_rows(

@@ -21,7 +21,7 @@ from llamafactory_gaze.data.triples.inputs import Inputs
 
 
 if TYPE_CHECKING:
-    from llamafactory_gaze.data.triples.build import DatasetOptions
+    from llamafactory_gaze.data.triples.options import DatasetOptions
 
 NO_MAP = "no map"  # what no verdict of the review can change
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from llamafactory_gaze.data.registry import key_of
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.data.triples.dataset_maps import SINGLE, MadeMaps, ReadyMaps
 from llamafactory_gaze.data.triples.descriptions import Description
-from llamafactory_gaze.data.triples.rows import key_of
 from llamafactory_gaze.data.triples.split import By, Side, Split
 
 

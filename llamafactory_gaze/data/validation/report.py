@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from llamafactory_gaze.data.entries import Group, find_groups
-from llamafactory_gaze.data.registry import write_atomically
+from llamafactory_gaze.data.registry import SPLITS, write_atomically
 from llamafactory_gaze.data.tables import DataError
-from llamafactory_gaze.data.triples.build import SPLITS
 from llamafactory_gaze.data.validation.files import Inspector, Locator
 from llamafactory_gaze.data.validation.leaks import check_leaks, check_originals, check_stages, split_by
 from llamafactory_gaze.data.validation.problems import Finding, Problem
