@@ -52,7 +52,7 @@ def test_what_keeps_its_original_is_listed(toy, engine):
     ],
 )
 def test_wrong_options_are_one_sentence(toy, more, message, monkeypatch):
-    monkeypatch.setattr("llamafactory_gaze.normalize.engines.find_spec", lambda name: None)
+    monkeypatch.setattr("llamafactory_gaze.normalize.engines.load.find_spec", lambda name: None)
     result = run(toy, *more)
     assert result.exit_code == 1 and message in result.stderr
     assert "Traceback" not in result.output and result.stderr.rpartition("Error: ")[2].count("\n") == 1

@@ -17,10 +17,11 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 from llamafactory_gaze import versions
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.demo.run import BASE_MODEL
-from llamafactory_gaze.normalize import engines
-from llamafactory_gaze.normalize.engines import Question, check_backend, load_engine
+from llamafactory_gaze.normalize.engines import Question, check_backend, load, load_engine
+from llamafactory_gaze.normalize.engines.huggingface import HuggingFace
+from llamafactory_gaze.normalize.engines.sglang import SGLang
+from llamafactory_gaze.normalize.engines.vllm import Vllm
 from llamafactory_gaze.normalize.journal import Answer
-from llamafactory_gaze.normalize.sglang import SGLang
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +37,7 @@ def pictures(built, tmp_path_factory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def hugging_face() -> engines._HuggingFace:
+def hugging_face() -> HuggingFace:
     return load_engine("huggingface", BASE_MODEL, "qwen2_vl", 24, 768 * 768, 1)
 
 
@@ -56,7 +57,7 @@ def answer_alone(question: Question, limit: int) -> str:
 
 
 def test_a_batch_is_answered_as_transformers_answers_each_question(hugging_face, pictures):
-    """Pictures and prompts of several sizes, so that there is padding, and 3-D positions (see engines.py)."""
+    """Pictures and prompts of several sizes, so that there is padding, and 3-D positions."""
     prompts = ["Describe the image.", "Describe the image. " * 3, "blue"]
     questions = [Question(prompts[i % 3], (path,)) for i, path in enumerate(pictures)]
     questions += [Question(prompts[0], (path,)) for path in pictures]
@@ -93,13 +94,13 @@ def test_memory_that_does_not_suffice_is_explained(hugging_face, pictures, monke
 
 
 def test_another_llamafactory_is_named(hugging_face):
-    state = {name: getattr(hugging_face.engine, name) for name in engines._HuggingFace._STATE}
+    state = {name: getattr(hugging_face.engine, name) for name in HuggingFace._STATE}
     for engine, message in (
         (SimpleNamespace(**state), r"expects SimpleNamespace\._process_args in LLaMA-Factory, as in version 0\.9\.5; "),
         (SimpleNamespace(**state, _process_args=lambda model, messages: None), r"HuggingfaceEngine\._process_args\(mo"),
     ):
         with pytest.raises(DataError, match=message):
-            engines._HuggingFace(engine)
+            HuggingFace(engine)
 
 
 def test_what_llamafactory_refuses_is_a_sentence(tmp_path):
@@ -116,7 +117,7 @@ def test_what_llamafactory_refuses_is_a_sentence(tmp_path):
     ("backend", "install"), [("vllm", r"'vllm>=0\.4\.3,<=0\.11\.0'"), ("sglang", r"'sglang>=0\.4\.5'")]
 )
 def test_an_engine_that_is_not_installed(backend, install, monkeypatch):
-    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    monkeypatch.setattr(load, "find_spec", lambda name: None)
     with pytest.raises(DataError, match=f"--backend {backend} needs .* not installed here: pip install {install}"):
         check_backend(backend)
 
@@ -137,7 +138,7 @@ def test_vllm_is_asked_at_the_same_time(pictures):
         reason = "stop" if images[0] == str(pictures[0]) else "length"
         return [SimpleNamespace(response_text=said, finish_reason=reason, response_length=7)]
 
-    answers = engines._Vllm(SimpleNamespace(chat=chat)).answer([Question("What?", (path,)) for path in pictures[:3]])
+    answers = Vllm(SimpleNamespace(chat=chat)).answer([Question("What?", (path,)) for path in pictures[:3]])
     assert answers == [Answer(f"<image>What? {path.name}", path == pictures[0], 7) for path in pictures[:3]]
 
 

@@ -55,10 +55,10 @@ normalize_dataset(
 KILLED = f"""
 import os, signal, sys
 from llamafactory_gaze.cli import main
-from llamafactory_gaze.normalize import engines
+from llamafactory_gaze.normalize.engines.huggingface import HuggingFace
 
 batches = 0
-def answer(self, questions, answer=engines._HuggingFace.answer):
+def answer(self, questions, answer=HuggingFace.answer):
     global batches
     batches += 1
     said = answer(self, questions)
@@ -66,7 +66,7 @@ def answer(self, questions, answer=engines._HuggingFace.answer):
         os.kill(os.getpid(), signal.{signal.SIGKILL.name})
     return said
 
-engines._HuggingFace.answer = answer
+HuggingFace.answer = answer
 main()
 """
 

@@ -21,16 +21,9 @@ from llamafactory_gaze.data.recordings.bids_files import (
     screen_of,
     unit_of,
 )
+from llamafactory_gaze.data.recordings.cells import BadLines, duration, number, position
 from llamafactory_gaze.data.recordings.detection import SampleStream
-from llamafactory_gaze.data.recordings.recording import (
-    BadLines,
-    Fixation,
-    ReadOptions,
-    Recording,
-    duration,
-    number,
-    position,
-)
+from llamafactory_gaze.data.recordings.recording import Fixation, ReadOptions, Recording
 from llamafactory_gaze.data.recordings.records import Records, open_records
 from llamafactory_gaze.data.recordings.samples import need_detection, sample
 from llamafactory_gaze.data.tables import DataError

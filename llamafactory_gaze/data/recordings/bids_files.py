@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llamafactory_gaze.data.maps.geometry import Screen
-from llamafactory_gaze.data.recordings.recording import number
+from llamafactory_gaze.data.recordings.cells import number
 from llamafactory_gaze.data.tables import DataError, read_table
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from llamafactory_gaze.data.recordings.cells import BadLines
 from llamafactory_gaze.data.recordings.matlab import load_variables, mat_files
-from llamafactory_gaze.data.recordings.recording import BadLines, Fixation, ReadOptions, Recording
+from llamafactory_gaze.data.recordings.recording import Fixation, ReadOptions, Recording
 from llamafactory_gaze.data.tables import DataError
 
 

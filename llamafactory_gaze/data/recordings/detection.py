@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from llamafactory_gaze.data.maps.geometry import Screen
-from llamafactory_gaze.data.recordings.recording import BadLines
+from llamafactory_gaze.data.recordings.cells import BadLines
 from llamafactory_gaze.data.tables import DataError
 
 

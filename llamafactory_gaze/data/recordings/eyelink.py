@@ -15,8 +15,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PureWindowsPath
 
+from llamafactory_gaze.data.recordings.cells import BadLines, duration, position
 from llamafactory_gaze.data.recordings.detection import SampleStream
-from llamafactory_gaze.data.recordings.recording import BadLines, Fixation, ReadOptions, Recording, duration, position
+from llamafactory_gaze.data.recordings.recording import Fixation, ReadOptions, Recording
 from llamafactory_gaze.data.recordings.samples import sample
 from llamafactory_gaze.data.tables import DataError
 

@@ -18,10 +18,11 @@ from typing import Literal
 from llamafactory_gaze.data.recordings.bids import read_bids
 from llamafactory_gaze.data.recordings.bids_files import parse_name
 from llamafactory_gaze.data.recordings.cat2000 import LOCATIONS, read_cat2000
+from llamafactory_gaze.data.recordings.cells import BadLines
 from llamafactory_gaze.data.recordings.detection import Detection
 from llamafactory_gaze.data.recordings.eyelink import read_eyelink
 from llamafactory_gaze.data.recordings.matlab import mat_files, read_osie, variables_of
-from llamafactory_gaze.data.recordings.recording import BadLines, ReadOptions, Recording
+from llamafactory_gaze.data.recordings.recording import ReadOptions, Recording
 from llamafactory_gaze.data.recordings.records import ending_of, open_records
 from llamafactory_gaze.data.recordings.salicon import read_salicon
 from llamafactory_gaze.data.recordings.samples import read_samples

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from llamafactory_gaze.data.recordings.cells import BadLines, duration, position
 from llamafactory_gaze.data.recordings.mat_tags import check_mat
-from llamafactory_gaze.data.recordings.recording import BadLines, Fixation, ReadOptions, Recording, duration, position
+from llamafactory_gaze.data.recordings.recording import Fixation, ReadOptions, Recording
 from llamafactory_gaze.data.tables import DataError
 
 

@@ -12,8 +12,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from llamafactory_gaze.data.recordings.cells import MAX_PIXELS, BadLines
 from llamafactory_gaze.data.recordings.matlab import field_of, load_variables, mat_files
-from llamafactory_gaze.data.recordings.recording import MAX_PIXELS, BadLines, Fixation, ReadOptions, Recording
+from llamafactory_gaze.data.recordings.recording import Fixation, ReadOptions, Recording
 from llamafactory_gaze.data.tables import DataError
 
 

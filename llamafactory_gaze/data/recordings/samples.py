@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from llamafactory_gaze.data.recordings.cells import BadLines, number, position
 from llamafactory_gaze.data.recordings.detection import Detection, SampleStream
-from llamafactory_gaze.data.recordings.recording import BadLines, Fixation, ReadOptions, Recording, number, position
+from llamafactory_gaze.data.recordings.recording import Fixation, ReadOptions, Recording
 from llamafactory_gaze.data.recordings.records import open_records
 from llamafactory_gaze.data.recordings.tabular import places_of
 from llamafactory_gaze.data.tables import DataError

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from llamafactory_gaze.data.recordings.recording import BadLines, Fixation, ReadOptions, Recording, duration, position
+from llamafactory_gaze.data.recordings.cells import BadLines, duration, position
+from llamafactory_gaze.data.recordings.recording import Fixation, ReadOptions, Recording
 from llamafactory_gaze.data.recordings.records import Records, open_records
 from llamafactory_gaze.data.tables import DataError
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from llamafactory_gaze.data.tables import DataError
-from llamafactory_gaze.normalize.engines import Question, expect, in_threads, versions
+from llamafactory_gaze.normalize.engines.common import Question, expect, in_threads, versions
 from llamafactory_gaze.normalize.journal import Answer
 
 
