@@ -19,6 +19,7 @@ import av
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from llamafactory_gaze.data.media import open_media
 from llamafactory_gaze.saliency.patches import join_frames, patchify
 
 
@@ -131,7 +132,7 @@ def _frame_ends(video: str, stream: Any) -> np.ndarray:
 def _opened(video: str) -> Iterator[Any]:
     """The first stream of images in a file."""
     try:
-        with av.open(video) as container:
+        with open_media(video) as container:
             if not container.streams.video:
                 raise ValueError(f"video {video} holds no moving image.")
             yield container.streams.video[0]

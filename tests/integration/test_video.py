@@ -351,6 +351,9 @@ def test_bad_videos_are_refused(tmp_path, clip):
     refused(tmp_path, {**clip, "videos": [["frames/0.png", "large.png"]]}, large)
     refused(tmp_path, {**clip, "videos": ["none.mp4"]}, "video none.mp4 cannot be read")
     refused(tmp_path, {**clip, "videos": ["text.mp4"]}, "video .*text.mp4 cannot be read")
+    # A playlist names other files, which FFmpeg would open.
+    (tmp_path / "list.mp4").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nsecret.mp4\n#EXT-X-ENDLIST\n")
+    refused(tmp_path, {**clip, "videos": ["list.mp4"]}, "video .*list.mp4 cannot be read")
     refused(tmp_path, {**clip, "videos": ["a#saliency=b.mp4"]}, "which is reserved: rename the file")
     refused(tmp_path, {**clip, "videos": [[]]}, "a video is an empty list: expected the path of a file")
 

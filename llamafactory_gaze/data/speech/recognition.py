@@ -9,15 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from llamafactory_gaze.data.media import open_media
 from llamafactory_gaze.data.tables import DataError
 
 
 RATE = 16_000  # Hz, Whisper's
 SILENCE_DBFS = -60.0  # below this level there is no speech, and Whisper would make some up
 INAUDIBLE = "[inaudible]"  # what stands for a silent recording
-
-# A playlist may name other files and addresses, and FFmpeg would open them; plain recordings name nothing.
-_FORMATS = "wav,flac,mp3,ogg,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,aiff,au,w64,caf"
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ def read_audio(path: Path) -> np.ndarray:
     import av
 
     try:
-        with av.open(str(path), options={"protocol_whitelist": "file", "format_whitelist": _FORMATS}) as container:
+        with open_media(path) as container:
             if not container.streams.audio:
                 raise DataError(f"{path} holds no sound.")
             resampler = av.AudioResampler(format="fltp", rate=RATE)
