@@ -204,7 +204,7 @@ def _show(plan: dict[str, Any], console: Console) -> None:
         and f"What was not given is estimated by the method of moments from {source['metric']} in {source['file']}.",
     ):
         if text:
-            console.print(text, markup=False, highlight=False, soft_wrap=True)
+            console.print(text, markup=False, highlight=False)
     console.print(_table(plan, "Power of the two-way clustered test", lambda cell: f"{cell['power']:.0%}"))
     unit = "standard deviations" if plan["effect"] is None else "scores"
     title = f"Smallest effect found in 80 of 100 studies, in {unit}"
@@ -217,7 +217,7 @@ def _show(plan: dict[str, Any], console: Console) -> None:
                 if count
                 else f"With {answer[have]} {have} no number of {need} is enough: take more {have}."
             )
-            console.print(text, markup=False, highlight=False, soft_wrap=True)
+            console.print(text, markup=False, highlight=False)
 
 
 def _table(plan: dict[str, Any], title: str, write: Callable[[dict[str, Any]], str]) -> Table:

@@ -99,7 +99,7 @@ def render(name: str, results: dict[str, Any], examples: list[Example], title: s
         baseline_note=BASELINE_NOTE,
         other_tests_note=OTHER_TESTS_NOTE,
         methods_note=methods_note(results),
-        no_mixed=no_mixed(results),
+        no_mixed=without_mixed_model(results),
     )
 
 
@@ -108,13 +108,13 @@ def shown_metrics(results: dict[str, Any]) -> list[str]:
     return [name for name, entry in results["metrics"].items() if name in HEADLINE or entry["base"] is not None]
 
 
-def no_mixed(results: dict[str, Any]) -> dict[str, str]:
-    """For each metric with scores but no mixed model the reason."""
-    return {
-        LABELS[name]: entry["mixed"]["reason"]
-        for name, entry in results["metrics"].items()
-        if entry["mixed"] and entry["mixed"]["reason"]
-    }
+def without_mixed_model(results: dict[str, Any]) -> dict[str, str]:
+    """Why metrics that have scores have no mixed model: reason -> their labels."""
+    found: dict[str, list[str]] = {}
+    for name, entry in results["metrics"].items():
+        if entry["mixed"] and entry["mixed"]["reason"]:
+            found.setdefault(entry["mixed"]["reason"], []).append(LABELS[name])
+    return {reason: ", ".join(labels) for reason, labels in found.items()}
 
 
 def markdown_text(text: str) -> Markup:

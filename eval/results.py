@@ -1,7 +1,7 @@
 """What a comparison found, as the plain dictionary that becomes `results.json` and from which the reports are made.
 
     metrics.<metric>                 baseline against injected: the fields of `significance.Contrast`, and `label`,
-                                     `implementation`, `signature`
+                                     `implementation`, `signature`; only here with `p_mixed`
     categories.<category>.<metric>   the same within one category of images
     subgroups.<column>.<value>.<metric>  the same within the rows that have this value
     controls.<name>.metrics.<metric> `mean`; `vs_baseline`: control - baseline; `injected_vs`: injected - control

@@ -63,10 +63,11 @@ def _overall(results: dict[str, Any]) -> Table:
 
 def _other_tests(results: dict[str, Any]) -> Table:
     table = _table(
-        "Other tests of the same differences",
-        *("p\ntwo-way", "p image\nflip", "p mixed\nmodel", "p naive\nt", "p naive\nWilcoxon"),
+        "Other tests of the same differences: p values, and the size of the effect",
+        *("Two-\nway", "Image\nflip", "Mixed\nmodel", "Naive\nt", "Naive\nWilcoxon"),
         *("\nd_z", "Win\nrate", "Detect-\nable"),
-        caption="Naive tests take captions for independent: not to be cited. Detectable: with 80% power, in scores.",
+        caption="Naive tests take captions for independent and are not to be cited. Detectable: score difference found "
+        "in 80 of 100 such studies.",
     )
     for name in shown_metrics(results):
         entry = results["metrics"][name]
