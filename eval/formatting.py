@@ -22,6 +22,16 @@ def interval(bounds: tuple[float, float] | None) -> str:
     return DASH if bounds is None else " to ".join(percent(bound).removesuffix("%") for bound in bounds)
 
 
+def signed(value: float | None) -> str:
+    """An effect size, two decimals: +0.25."""
+    return DASH if value is None else f"{value:+.2f}".replace("-", _MINUS)
+
+
+def share(value: float | None) -> str:
+    """A share in percent: 57%."""
+    return DASH if value is None else f"{value:.0%}"
+
+
 def p_value(value: float | None) -> str:
     """A p value, two digits: .031, and "< 1e-5" below the paper's bound."""
     if value is None:

@@ -1,7 +1,7 @@
 """What a comparison found, as the plain dictionary that becomes `results.json` and from which the reports are made.
 
     metrics.<metric>                 baseline against injected: the fields of `significance.Contrast`, and `label`,
-                                     `implementation`, `signature`
+                                     `implementation`, `signature`; only here with `p_mixed`
     categories.<category>.<metric>   the same within one category of images
     subgroups.<column>.<value>.<metric>  the same within the rows that have this value
     controls.<name>.metrics.<metric> `mean`; `vs_baseline`: control - baseline; `injected_vs`: injected - control
@@ -27,7 +27,9 @@ import numpy as np
 from eval.metrics import HEADLINE, LABELS
 from eval.predictions import Joined
 from eval.scoring import Column
-from eval.significance import Contrast, contrast, smallest_flip_p, with_holm
+from eval.significance import Contrast, contrast, with_holm, with_image_flips, with_mixed_model
+from eval.statistics.clustered import LEVEL
+from eval.statistics.permutation import RESAMPLES, SEED, smallest_flip_p
 
 
 REFERENCE = "own caption: what the same participant said about the same image"
@@ -60,7 +62,7 @@ def build(
     categories = study.categories()
     subgroups = {column: study.subgroups(column) for column in by}
     return {
-        "metrics": study.table([("", "baseline", "injected", study.everything)])[""],
+        "metrics": study.table([("", "baseline", "injected", study.everything)], mixed=True)[""],
         "categories": study.table([(name, "baseline", "injected", where) for name, where in categories.items()]),
         "subgroups": {
             column: study.table([(name, "baseline", "injected", where) for name, where in groups.items()])
@@ -78,7 +80,13 @@ def build(
             "simulated": simulated or joined.simulated,
         },
         "versions": _versions(),
-        "settings": {"reference": REFERENCE, "confidence": 0.95, **settings},
+        "settings": {
+            "reference": REFERENCE,
+            "confidence": LEVEL,
+            "flip_resamples": RESAMPLES,
+            "flip_seed": SEED,
+            **settings,
+        },
         "warnings": study.warnings(categories) + study.subgroup_warnings(subgroups),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -128,18 +136,23 @@ class _Study:
         """For each value of a column, in alphabetical order, which rows have it."""
         return _members([row.groups.get(column, "") for row in self.joined.rows])
 
-    def table(self, cells: Sequence[tuple[str, str, str, np.ndarray]]) -> dict[str, dict[str, dict[str, Any]]]:
+    def table(
+        self, cells: Sequence[tuple[str, str, str, np.ndarray]], mixed: bool = False
+    ) -> dict[str, dict[str, dict[str, Any]]]:
         """Contrasts `new - base` for (title, base, new, rows); one family of tests for Holm's correction.
+
+        Args:
+            mixed: also fit the mixed model, which takes longer than all the rest.
 
         Returns:
             title -> metric -> fields.
         """
-        keys, contrasts = [], []
+        scores = {name: column.scores for name, column in self.columns.items() if column.scores is not None}
+        keys: list[tuple[str, str]] = []
+        contrasts: list[Contrast] = []
         for title, base, new, where in cells:
-            for name, column in self.columns.items():
-                if column.scores is not None:
-                    keys.append((title, name))
-                    contrasts.append(self._contrast(column.scores[base], column.scores[new], where))
+            keys += [(title, name) for name in scores]
+            contrasts += self._contrasts([(of[base][where], of[new][where]) for of in scores.values()], where, mixed)
         in_family = [i for i, (_, name) in enumerate(keys) if name in HEADLINE]
         for i, corrected in zip(in_family, with_holm(contrasts[i] for i in in_family), strict=True):
             contrasts[i] = corrected
@@ -197,8 +210,8 @@ class _Study:
         if count >= FEW_CLUSTERS:
             return None
         return (
-            f"There are only {count} {unit} in {what}: an exact sign-flip test over them could not go below "
-            f"p = {smallest_flip_p(count):.2g}, so smaller p values rest on the t distribution."
+            f"There are only {count} {unit} in {what}, too few for a strong claim: an exact sign-flip test over them "
+            f"could not go below p = {smallest_flip_p(count):.2g}, so smaller p values rest on the t distribution."
         )
 
     def _few_by_category(self, categories: dict[str, np.ndarray]) -> str | None:
@@ -215,9 +228,20 @@ class _Study:
         count, unit = min(counts)
         return count, unit if count != 1 else unit.removesuffix("s")
 
-    def _contrast(self, base: np.ndarray, new: np.ndarray, where: np.ndarray) -> Contrast:
+    def _contrasts(
+        self, pairs: Sequence[tuple[np.ndarray, np.ndarray]], where: np.ndarray, mixed: bool
+    ) -> list[Contrast]:
+        """One contrast for each (base, new) of the same rows."""
+        images = self.images[where]
         participants = None if self.participants is None else np.array(self.participants)[where]
-        return contrast(base[where], new[where], self.images[where], participants)
+        differences = [new - base for base, new in pairs]
+        found = [contrast(base, new, images, participants) for base, new in pairs]
+        if mixed:
+            found = [
+                with_mixed_model(one, difference, images, participants)
+                for one, difference in zip(found, differences, strict=True)
+            ]
+        return with_image_flips(found, differences, images) if found else []
 
     def _entry(self, name: str, found: Contrast | None) -> dict[str, Any]:
         column = self.columns[name]

@@ -87,6 +87,7 @@ def test_four_files_with_the_promised_names(study):
     assert done.stdout.strip().splitlines()[-1] == f"Report: {folder / 'report.html'}"
     assert {"metrics", "categories", "controls", "data", "versions", "settings", "warnings", "created"} <= set(results)
     fields = {"base", "new", "diff", "pct", "ci95", "p_two_way", "p_naive", "p_holm", "signature", "clustering"}
+    fields |= {"p_image_flip", "flip", "p_mixed", "mixed", "p_naive_wilcoxon", "dz", "win_rate", "mde"}
     tables = [results["metrics"], *results["categories"].values()]
     assert set(results["categories"]) == {"Abstraction", "Object", "Social"}
     for table in tables:
@@ -99,6 +100,32 @@ def test_four_files_with_the_promised_names(study):
     assert (data["n_rows"], data["n_images"], data["n_participants"], data["n_categories"]) == (24, 6, 4, 3)
     assert set(data["files"]) == {"dataset", "baseline", "injected", "off"} and data["simulated"] is None
     assert len(data["files"]["off"]["sha256"]) == 64
+
+
+def test_other_tests_stand_beside_the_headline_test(study):
+    done, folder, results = run(study)
+    assert (results["settings"]["flip_resamples"], results["settings"]["flip_seed"]) == (9999, 0)
+    entry, social = results["metrics"]["cs_f1"], results["categories"]["Social"]["cs_f1"]
+    assert entry["flip"] == {"exact": True, "resamples": 64} and social["flip"] == {"exact": True, "resamples": 4}
+    assert entry["p_image_flip"] == 1 / 32 and social["p_image_flip"] == 0.5  # every image gained
+    assert 0 < entry["p_mixed"] < entry["p_image_flip"] and social["p_mixed"] is None and social["mixed"] is None
+    assert 0 < entry["p_naive_wilcoxon"] < entry["p_two_way"] and social["mde"] > entry["mde"] > 0
+    assert {"icc_image", "icc_participant", "reason"} == set(entry["mixed"])
+    for text in (done.stdout, (folder / "report.md").read_text(), (folder / "report.html").read_text()):
+        other = text[text.index("Other tests of the same differences") :]
+        assert ".031" in other and "aive" in other and "not to be cited" in " ".join(other.split())
+    for report in ("report.md", "report.html"):
+        assert "is exact: all 64 flips" in (folder / report).read_text()
+
+
+def test_mixed_model_that_cannot_be_fitted_says_why(study):
+    study.rows[4].pop("participant")
+    study.write()
+    _, folder, results = run(study)
+    assert results["metrics"]["cs_f1"]["p_mixed"] is None
+    assert "participants are not known" in results["metrics"]["cs_f1"]["mixed"]["reason"]
+    assert "- No mixed model for METEOR, ROUGE-L" in (folder / "report.md").read_text()
+    assert "No mixed model for METEOR, ROUGE-L" in (folder / "report.html").read_text()
 
 
 def test_figures_agree_with_the_scores_of_each_row(study):
@@ -321,7 +348,12 @@ def test_help_is_there_at_once():
 def test_markdown_tables_are_whole(study):
     _, folder, _ = run(study, "--control", f"off={study.file('off')}")
     blocks = [block for block in (folder / "report.md").read_text().split("\n\n") if block.startswith("|")]
-    assert [len(block.splitlines()) for block in blocks] == [2 + 7, 2 + 3, 2 + 7]  # tables 1 and 2, the control
+    assert [len(block.splitlines()) for block in blocks] == [
+        2 + 7,
+        2 + 7,
+        2 + 3,
+        2 + 7,
+    ]  # table 1 with other tests, table 2, the control
     for block in blocks:
         assert len({re.sub(r"\\\|", "", line).count("|") for line in block.splitlines()}) == 1
 
