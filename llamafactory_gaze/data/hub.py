@@ -26,7 +26,7 @@ from typing import Any
 from uuid import uuid4
 
 from llamafactory_gaze.data.entries import Entry, find_groups, read_rows
-from llamafactory_gaze.data.folders import replace_folder
+from llamafactory_gaze.data.folders import refuse_others_files, replace_folder
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.data.validation.files import Locator
 
@@ -362,17 +362,14 @@ def _card_text(entry: Entry, plain: Mapping[str, list[dict[str, Any]]], options:
 
 def _check_output(output: Path) -> None:
     """Refuse an output folder that this command would not wholly replace by its own."""
-    if not output.exists():
-        return
-    if not output.is_dir():
-        raise DataError(f"--output {output} is a file; name a folder.")
-    files = {path.relative_to(output).as_posix() for path in output.rglob("*") if not path.is_dir()}
     try:
         entries = json.loads((output / "dataset_info.json").read_text(encoding="utf-8"))
         configs = {entry["file_name"] for entry in entries.values() if entry["made_by"] == MADE_BY}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         configs = set()
     own = {"README.md", "dataset_info.json", *_COPIED} if configs else set()
-    other = [name for name in files - own if os.path.dirname(name) not in configs or not name.endswith(".parquet")]
-    if other:
-        raise DataError(f"--output {output} holds {min(other)}, which this command did not make; name another.")
+
+    def is_own(name: str) -> bool:
+        return name in own or (os.path.dirname(name) in configs and name.endswith(".parquet"))
+
+    refuse_others_files(output, is_own)

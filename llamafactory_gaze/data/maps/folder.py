@@ -15,7 +15,7 @@ from typing import Any, get_args
 from uuid import uuid4
 
 from llamafactory_gaze.data.fixations import read_fixations
-from llamafactory_gaze.data.folders import replace_folder
+from llamafactory_gaze.data.folders import refuse_others_files, replace_folder
 from llamafactory_gaze.data.maps.files import Track, file_of, write_maps
 from llamafactory_gaze.data.maps.geometry import Size
 from llamafactory_gaze.data.maps.options import MapOptions, MapsOf
@@ -109,18 +109,12 @@ def _check(options: HeatmapOptions) -> None:
 
 def _check_output(output: Path) -> None:
     """Refuse an output folder that this command would not wholly replace by its own."""
-    if not output.exists():
-        return
-    if not output.is_dir():
-        raise DataError(f"--output {output} is a file; name a folder.")
-    files = {path.relative_to(output).as_posix() for path in output.rglob("*") if not path.is_dir()}
     try:
         report = read_report(output)
     except DataError:
         report = None
     own = {"maps.json", *(one["map"] for one in report["maps"])} if report else set()
-    if files - own:
-        raise DataError(f"--output {output} holds {min(files - own)}, which this command did not make; name another.")
+    refuse_others_files(output, own.__contains__)
 
 
 def _image_size(options: HeatmapOptions, image: str, where: str) -> Size:
