@@ -1,6 +1,7 @@
 """Comparison of captions made with and without gaze: the paper's tables 1 and 2, its figure 2, and honest p values.
 
-`python -m eval.compare --help` says how to run it, `python -m eval.power --help` how to plan a study for it. The pieces, in the order in which they work:
+`python -m eval.compare --help` says how to run it, `python -m eval.power --help` how to plan a study for it. The
+pieces, in the order in which they work:
 
 - `predictions`: LLaMA-Factory's prediction files, joined to the data set that they were made on;
 - `metrics`: one score per caption (METEOR, ROUGE, token cosine), each with a signature that says how it was computed;
