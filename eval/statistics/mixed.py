@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 
+MOST_EFFECTS = 500  # images and participants together: 400 and 5 take 5 seconds a fit, 1,000 and 5 a minute
+
+
 @dataclass(frozen=True)
 class MixedFit:
     """A fitted mixed model; p and the shares None with a `reason` where the fit is none.
@@ -42,6 +45,11 @@ def mixed_fit(differences: np.ndarray, images: np.ndarray, participants: np.ndar
             return MixedFit(
                 reason=f"no {name} effect can be told from the rest: 2 or more {name}s are needed, with more captions"
             )
+    effects = sum(int(codes.max()) + 1 for codes in groups.values())
+    if effects > MOST_EFFECTS:
+        return MixedFit(
+            reason=f"{effects} images and participants are more than the {MOST_EFFECTS} that it is fitted for"
+        )
     spread = float(differences.std())
     if spread < 1e-12:
         return MixedFit(reason="the differences have no spread")

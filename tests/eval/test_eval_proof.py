@@ -170,6 +170,7 @@ def test_mixed_model_where_nothing_clusters():
         (np.arange(6.0), [0, 0, 0, 0, 0, 0], [0, 1, 2, 0, 1, 2], "no image effect"),
         (np.arange(6.0), [0, 0, 0, 1, 1, 1], [0, 1, 2, 3, 4, 5], "no participant effect"),
         (np.ones(6), [0, 0, 0, 1, 1, 1], [0, 1, 2, 0, 1, 2], "no spread"),
+        (np.arange(1000.0), np.arange(1000) // 2, np.arange(1000) % 2, "502 images and participants"),
     ],
 )
 def test_no_mixed_model_without_what_it_needs(values, images, people, reason):
