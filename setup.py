@@ -40,7 +40,7 @@ setup(
         "ftfy>=6.3",  # texts that were read in the wrong encoding
         "matplotlib>=3.8",
         "pillow>=10.1",
-        "scipy>=1.11",
+        "scipy>=1.15",
         "threadpoolctl>=3.1",  # one BLAS core per map, for equal bytes on any machine
         # evaluation
         "evaluate>=0.4.6",
