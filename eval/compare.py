@@ -89,8 +89,8 @@ def compare(
     from rich.console import Console
 
     from eval.errors import InputError, MetricUnavailableError
-    from eval.output import check_output
     from eval.metrics.models import find_model
+    from eval.output import check_output
     from eval.predictions import read_joined
     from eval.references import References
 
@@ -157,7 +157,7 @@ def _rescale(option: str | None) -> float | str | None:
     """
     from eval.errors import InputError
 
-    if option in (None, "random"):
+    if option is None or option == "random":
         return option
     if not re.fullmatch(r"0?\.\d+|0", option):
         raise InputError(f"--cs-rescale {option} is neither random nor a number from 0 to below 1, such as 0.83.")

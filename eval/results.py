@@ -10,7 +10,8 @@
     implementations                  what computed the figures, with the metrics that each one stands behind
     data, versions, settings, warnings, created
 
-Scores are in [0, 1] (CIDEr's in [0, 10], rescaled ones at most 1), `pct` and `pct_ci95` in percent. A figure that cannot be had is null, with a `reason` beside it.
+Scores are in [0, 1] (CIDEr's in [0, 10], rescaled ones at most 1), `pct` and `pct_ci95` in percent. A figure that
+cannot be had is null, with a `reason` beside it.
 """
 
 from __future__ import annotations
@@ -149,14 +150,15 @@ class _Study:
         Returns:
             title -> metric -> fields.
         """
-        keys, contrasts = [], []
+        keys: list[tuple[str, str]] = []
+        contrasts: list[Contrast | None] = []
         for title, base, new, where in cells:
             for name, column in self.columns.items():
                 if column.scores is not None:
                     keys.append((title, name))
                     contrasts.append(self._contrast(column.scores[base], column.scores[new], where))
-        in_family = [i for i, (_, name) in enumerate(keys) if name in HEADLINE]
-        for i, corrected in zip(in_family, with_holm(contrasts[i] for i in in_family), strict=True):
+        family = [(i, one) for i, one in enumerate(contrasts) if keys[i][1] in HEADLINE and one is not None]
+        for (i, _), corrected in zip(family, with_holm(one for _, one in family), strict=True):
             contrasts[i] = corrected
         found = dict(zip(keys, contrasts, strict=True))
         return {
