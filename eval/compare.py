@@ -43,6 +43,30 @@ def compare(
         Path | None,
         typer.Option(help="Folder of a sentence-transformers model for CS. Default: the embedded all-MiniLM-L6-v2."),
     ] = None,
+    cs_preset: Annotated[
+        str | None,
+        typer.Option(metavar="paper", help="paper: CS with roberta-large at layer 17, as BERTScore has it."),
+    ] = None,
+    cs_layer: Annotated[
+        int | None, typer.Option(help="Layer whose token embeddings CS compares, from 1. Default: the last.")
+    ] = None,
+    cs_idf: Annotated[
+        bool, typer.Option("--cs-idf", help="Weigh the tokens of CS by how rare they are in the references.")
+    ] = False,
+    cs_rescale: Annotated[
+        str | None,
+        typer.Option(
+            metavar="B|random",
+            help="Also show CS as (x - b) / (1 - b), b being this number, or the mean of random pairs of references.",
+        ),
+    ] = None,
+    references: Annotated[
+        str,
+        typer.Option(metavar="own|image", help="Compare with the person's own caption, or with all of the image's."),
+    ] = "own",
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Compute every score anew, and remember none for the next run.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed for drawing the examples.")] = 0,
     title: Annotated[str, typer.Option(help="Title of the report.")] = "Captions with and without gaze",
     simulated: Annotated[
@@ -64,9 +88,11 @@ def compare(
     """
     from rich.console import Console
 
-    from eval.errors import InputError
+    from eval.errors import InputError, MetricUnavailableError
+    from eval.metrics.models import find_model
     from eval.output import check_output
     from eval.predictions import read_joined
+    from eval.references import References
 
     errors = Console(stderr=True)
     try:
@@ -74,26 +100,43 @@ def compare(
         predictions = {"baseline": baseline, "injected": injected, **_controls(control or [])}
         if cs_model is not None and not cs_model.is_dir():
             raise InputError(f"--cs-model {cs_model} is no folder: give that of a sentence-transformers model.")
+        if references not in ("own", "image"):
+            raise InputError(f"--references {references} is neither own nor image.")
+        chosen = (cs_model, cs_layer, cs_preset)
+        model = find_model(*chosen) if chosen != (None, None, None) else None
+        rescale = _rescale(cs_rescale)
         joined = read_joined(dataset, predictions, by or [])
-    except InputError as error:
+    except (InputError, MetricUnavailableError) as error:
         errors.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
 
     with errors.status("Loading the metrics") as status:
-        from eval import figures, report, results, scoring, terminal
+        from eval import cache, figures, report, results, scoring, terminal
 
-        columns = scoring.score_all(joined, cs_model, lambda step: status.update(f"Scoring: {step}"))
+        targets = References(joined.rows, references)
+        columns = scoring.score_all(
+            joined,
+            targets,
+            scoring.CosineOptions(model, cs_idf, rescale),
+            cache.ScoreCache(None if no_cache else cache.default_path()),
+            lambda step: status.update(f"Scoring: {step}"),
+        )
         status.update("Writing the report")
         drawn = figures.draw_rows(joined.rows, seed, examples)
         found = results.build(
             joined,
             columns,
+            targets,
             files={"dataset": dataset, **predictions},
             settings={
                 "seed": seed,
                 "title": title,
                 "examples": len(drawn),
                 "cs_model": None if cs_model is None else str(cs_model),
+                "cs_preset": cs_preset,
+                "cs_layer": cs_layer,
+                "cs_idf": cs_idf,
+                "cs_rescale": rescale,
             },
             simulated=simulated,
             by=by or [],
@@ -104,6 +147,21 @@ def compare(
     console = Console()
     terminal.show(found, console)
     console.print(f"Report: {output / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _rescale(option: str | None) -> float | str | None:
+    """Parse --cs-rescale.
+
+    Raises:
+        InputError: neither "random" nor a number from 0 to below 1.
+    """
+    from eval.errors import InputError
+
+    if option is None or option == "random":
+        return option
+    if not re.fullmatch(r"0?\.\d+|0", option):
+        raise InputError(f"--cs-rescale {option} is neither random nor a number from 0 to below 1, such as 0.83.")
+    return float(option)
 
 
 def _controls(options: list[str]) -> dict[str, Path]:

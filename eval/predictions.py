@@ -36,6 +36,8 @@ class Row:
         image: path of the image as the data set writes it, or None.
         saliency: path of its gaze map, or None.
         groups: what the row says in the columns of the subgroup reports; a column that it leaves empty is missing.
+        attended: names of the objects that the participant looked at; unattended: the row's other objects. Both are
+            empty where the row does not tell both.
     """
 
     row: int
@@ -47,6 +49,8 @@ class Row:
     image: str | None
     saliency: str | None
     groups: dict[str, str] = field(default_factory=dict)
+    attended: tuple[str, ...] = ()
+    unattended: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,7 @@ def _row(number: int, record: dict[str, Any], place: str, by: Sequence[str]) -> 
     image_id = record.get("image_id", image)
     if image_id is None:
         raise InputError(f"{place} has neither an image_id nor an image: captions of one image must be known as such.")
+    attended, unattended = _objects(record, place)
     return Row(
         row=number,
         id=str(record.get("id", number)),
@@ -177,7 +182,21 @@ def _row(number: int, record: dict[str, Any], place: str, by: Sequence[str]) -> 
         image=image,
         saliency=saliency,
         groups={column: text for column in by if (text := _text(record.get(column))) is not None},
+        attended=attended,
+        unattended=unattended,
     )
+
+
+def _objects(record: dict[str, Any], place: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The different names in `looked_at`, and those in `objects` that are not among them."""
+    for column in ("looked_at", "objects"):
+        names = record.get(column, [])
+        if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
+            raise InputError(f"{place} has {_short(json.dumps(names))} in {column}: expected a list of names.")
+    if "looked_at" not in record or "objects" not in record:
+        return (), ()
+    attended = tuple(dict.fromkeys(record["looked_at"]))
+    return attended, tuple(name for name in dict.fromkeys(record["objects"]) if name not in attended)
 
 
 def _reference(record: dict[str, Any], place: str) -> str:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from eval import formatting
 from eval.figures import Example, ForestPlot
-from eval.metrics import HEADLINE, LABELS
+from eval.metrics import HEADLINE, LABELS, UNORDERED
 from eval.output import all_or_nothing
 
 
@@ -49,6 +49,12 @@ def methods_note(results: dict[str, Any]) -> str:
         "only. Wilcoxon's test is the signed-rank test on captions. The detectable difference follows from the "
         "clustered standard error and the noncentral t distribution, at the 5% level, two-sided."
     )
+
+
+PEOPLE_NOTE = (
+    "People: the human ceiling, what other people's captions of the same image score by the same measure; for objects "
+    "named, the participant's own caption."
+)
 
 
 def write(
@@ -96,10 +102,12 @@ def render(name: str, results: dict[str, Any], examples: list[Example], title: s
         shown=shown_metrics(results),
         headline=HEADLINE,
         labels=LABELS,
+        unordered=UNORDERED,
         baseline_note=BASELINE_NOTE,
         other_tests_note=OTHER_TESTS_NOTE,
         methods_note=methods_note(results),
         no_mixed=without_mixed_model(results),
+        people_note=PEOPLE_NOTE,
     )
 
 

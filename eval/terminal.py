@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from eval.formatting import interval, p_value, percent, score, share, signed
+from eval.formatting import DASH, interval, p_value, percent, score, share, signed
 from eval.metrics import HEADLINE, LABELS
 from eval.report import shown_metrics
 
@@ -25,6 +25,8 @@ def show(results: dict[str, Any], console: Console) -> None:
     console.print(f"{data['n_rows']} captions of {data['n_images']} images{people}", highlight=False)
     console.print(_overall(results))
     console.print(_other_tests(results))
+    console.print(_people(results))
+    console.print(_captions(results["captions"]))
     if results["categories"]:
         console.print(_by_group("Table 2. Change by category", results["categories"]))
     for column, groups in results["subgroups"].items():
@@ -76,6 +78,23 @@ def _other_tests(results: dict[str, Any]) -> Table:
             *(p_value(entry[test]) for test in ("p_two_way", "p_image_flip", "p_mixed", "p_naive", "p_naive_wilcoxon")),
             *(signed(entry["dz"]), share(entry["win_rate"]), score(entry["mde"])),
         )
+    return table
+
+
+def _people(results: dict[str, Any]) -> Table:
+    table = _table("People: other people's captions of the same image, same measure", "Mean", "95% CI", "Rows")
+    for name in shown_metrics(results):
+        people = results["human"][name]
+        ends = people["ci95"]
+        span = DASH if ends is None else f"{score(ends[0])} to {score(ends[1])}"
+        table.add_row(_label(name, results["metrics"][name]), score(people["mean"]), span, str(people["n"]))
+    return table
+
+
+def _captions(captions: dict[str, Any]) -> Table:
+    table = _table("Length and vocabulary (more is not better)", "Words each", "Different words", "Type/token")
+    for name, found in captions.items():
+        table.add_row(escape(name), f"{found['words']:.1f}", str(found["vocabulary"]), score(found["type_token"]))
     return table
 
 

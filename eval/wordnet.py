@@ -10,12 +10,15 @@ built here goes to `$NLTK_DATA` or else to `~/.cache/llamafactory-gaze/nltk_data
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +102,24 @@ def ensure(download: bool = False) -> Any:
             "or install Debian's package wordnet-base."
         )
     return pointer
+
+
+@cache
+def reader(pointer: Any) -> Any:
+    """NLTK's reader of the corpus at a path pointer; it takes seconds to load and is kept."""
+    from nltk.corpus.reader.wordnet import WordNetCorpusReader
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that other languages are missing
+        return WordNetCorpusReader(pointer, omw_reader=None)
+
+
+def corpus_version(pointer: Any) -> str:
+    """WordNet's version, such as 3.0, from the licence at the head of one of its files."""
+    with pointer.join("data.adv").open() as file:
+        head = file.read(4000)
+    found = re.search(r"WordNet (\d+\.\d+)", head if isinstance(head, str) else head.decode("utf-8", "replace"))
+    return found.group(1) if found else "unknown"
 
 
 def build(dict_dir: Path, target: Path) -> None:

@@ -8,43 +8,58 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import ClassVar
 
 import datasets
 import evaluate
 
 
 Scores = dict[str, list[float]]
+References = Sequence[str] | Sequence[Sequence[str]]
 
 
 class CaptionMetric(evaluate.Metric):
-    """A metric of one predicted caption against one reference caption.
+    """A metric of one predicted caption against one or several reference captions.
 
     It is an ordinary `evaluate` metric: `metric.compute(predictions=[...], references=[...])` works, without the hub,
-    but returns a list with one score per pair instead of an average, since statistics need the pairs. `score` is the
-    same without the Arrow file that `compute` writes.
+    but returns a list with one score per caption instead of an average, since statistics need the pairs. `score` is
+    the same without the Arrow file that `compute` writes.
 
     Attributes:
         title: how the implementation is named to readers.
+        names: the scores that it gives.
     """
 
     title: str
+    names: ClassVar[tuple[str, ...]]
 
-    @abstractmethod
-    def score(self, predictions: Sequence[str], references: Sequence[str]) -> Scores:
-        """Score pairs of texts.
+    def score(self, predictions: Sequence[str], references: References) -> Scores:
+        """Score captions.
 
         Args:
             predictions: the captions of a model.
-            references: the human captions, in the same order.
+            references: for each of them, in the same order, a human caption or a list of several.
 
         Returns:
-            for each name of the metric one list of scores in [0, 1], as long as `predictions`. An empty caption gets 0.
+            for each name of the metric one list of scores, as long as `predictions`, in [0, 1] unless the class says
+            otherwise. An empty caption gets 0.
         """
+        lists = [[texts] if isinstance(texts, str) else list(texts) for texts in references]
+        if len(lists) != len(predictions):
+            raise ValueError(f"{len(predictions)} predictions but {len(lists)} references")
+        return self._score(list(predictions), lists)
+
+    @abstractmethod
+    def _score(self, predictions: list[str], references: list[list[str]]) -> Scores:
+        """The work of `score`."""
 
     @property
     @abstractmethod
     def signature(self) -> str:
-        """Everything that the scores depend on, as `key:value|key:value`, after sacrebleu's manner."""
+        """Everything that the scores depend on but the texts, as `key:value|key:value`, after sacrebleu's manner.
+
+        It is known without starting Java, WordNet or an encoder.
+        """
 
     @property
     def notes(self) -> str:
@@ -57,17 +72,42 @@ class CaptionMetric(evaluate.Metric):
         return evaluate.MetricInfo(
             description=self.__doc__ or "",
             citation="",
-            inputs_description="predictions and references: two lists of texts of the same length.",
-            features=datasets.Features({"predictions": text, "references": text}),
+            inputs_description="predictions: a list of texts; references: as many texts, or as many lists of texts.",
+            features=[
+                datasets.Features({"predictions": text, "references": text}),
+                datasets.Features({"predictions": text, "references": datasets.Sequence(text)}),
+            ],
         )
 
-    def _compute(self, predictions: Sequence[str], references: Sequence[str]) -> Scores:
+    def _compute(self, predictions: Sequence[str], references: References) -> Scores:
         return self.score(predictions, references)
 
 
+class PairMetric(CaptionMetric):
+    """A metric of pairs of texts. Of several references the best one counts, for each of its scores by itself."""
+
+    def _score(self, predictions: list[str], references: list[list[str]]) -> Scores:
+        pairs = list(
+            dict.fromkeys((text, one) for text, several in zip(predictions, references, strict=True) for one in several)
+        )
+        scores = self.score_pairs(pairs)
+        result: Scores = {}
+        for name in self.names:
+            of_pair = dict(zip(pairs, scores[name], strict=True))
+            result[name] = [
+                max(of_pair[text, one] for one in several)
+                for text, several in zip(predictions, references, strict=True)
+            ]
+        return result
+
+    @abstractmethod
+    def score_pairs(self, pairs: list[tuple[str, str]]) -> Scores:
+        """Score pairs of a caption and a reference, all of them different."""
+
+
 def make_signature(**parts: object) -> str:
-    """Join `key:value` parts; every signature ends with what the captions were compared with."""
-    return "|".join(f"{key}:{value}" for key, value in {**parts, "refs": "own"}.items())
+    """Join `key:value` parts."""
+    return "|".join(f"{key}:{value}" for key, value in parts.items())
 
 
 def package(name: str) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rouge_score.rouge_scorer import RougeScorer
 
-from eval.metrics.base import CaptionMetric, Scores, make_signature, package
+from eval.metrics.base import PairMetric, Scores, make_signature, package
 
 
-class Rouge(CaptionMetric):
+class Rouge(PairMetric):
     """Overlap of single words, word pairs and the longest common subsequence, as F-measure, after Porter stemming.
 
     Stemming is on because it brings the scores closer to human judgements of captions. Only the letters a to z and
@@ -17,13 +15,13 @@ class Rouge(CaptionMetric):
     """
 
     title = "rouge-score, F-measure, stemmed"
+    names = ("rouge1", "rouge2", "rougeL")
 
-    def score(self, predictions: Sequence[str], references: Sequence[str]) -> Scores:
-        """Scores `rouge1`, `rouge2` and `rougeL`; see `CaptionMetric.score`."""
-        names = ["rouge1", "rouge2", "rougeL"]
-        scorer = RougeScorer(names, use_stemmer=True)
-        pairs = [scorer.score(reference, text) for text, reference in zip(predictions, references, strict=True)]
-        return {name: [float(pair[name].fmeasure) for pair in pairs] for name in names}
+    def score_pairs(self, pairs: list[tuple[str, str]]) -> Scores:
+        """Scores `rouge1`, `rouge2` and `rougeL`; see `PairMetric.score_pairs`."""
+        scorer = RougeScorer(list(self.names), use_stemmer=True)
+        found = [scorer.score(reference, text) for text, reference in pairs]
+        return {name: [float(pair[name].fmeasure) for pair in found] for name in self.names}
 
     @property
     def signature(self) -> str:

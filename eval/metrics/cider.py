@@ -1,0 +1,70 @@
+"""CIDEr-D (Vedantam et al., 2015) through pycocoevalcap, on PTB tokens as COCO computes it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from eval.errors import MetricUnavailableError
+from eval.metrics import ptb
+from eval.metrics.base import CaptionMetric, Scores, make_signature, package
+
+
+class Cider(CaptionMetric):
+    """CIDEr-D: cosine of TF-IDF weighted runs of one to four words, on pycocoevalcap's scale from 0 to 10.
+
+    A run of words weighs less the more images have it in one of their human captions. These counts come from the test
+    set itself, so levels of different test sets cannot be compared, and a small test set makes coarse weights. CIDEr is
+    meant for several references per image, five and more: with the participant's own caption alone it is defined, but
+    a weak measure.
+
+    Args:
+        documents: for each image of the test set, its human captions. None takes the references of each call, one
+            document per caption, as pycocoevalcap does.
+
+    Raises:
+        MetricUnavailableError: no pycocoevalcap or no Java; fewer than two documents, which make every weight 0.
+    """
+
+    title = "CIDEr-D, PTB tokens"
+    names = ("cider",)
+
+    def __init__(self, documents: Sequence[Sequence[str]] | None = None) -> None:
+        super().__init__()
+        ptb.pycocoevalcap_home()
+        ptb.find_java()
+        self.documents = documents
+        if documents is not None and len(documents) < 2:
+            raise MetricUnavailableError("CIDEr weighs words by how many images have them and needs at least two.")
+
+    def _score(self, predictions: list[str], references: list[list[str]]) -> Scores:
+        from pycocoevalcap.cider.cider_scorer import CiderScorer, cook_refs, cook_test
+
+        documents = references if self.documents is None else self.documents
+        texts = list(dict.fromkeys([*predictions, *(text for some in (*references, *documents) for text in some)]))
+        tokens = dict(zip(texts, ptb.tokenize(texts), strict=True))
+
+        scorer = CiderScorer()
+        scorer.crefs = [cook_refs([tokens[text] for text in several]) for several in documents]
+        scorer.compute_doc_freq()
+        # The scorer takes the number of its references for that of the documents: so many captions at a time.
+        size = len(documents)
+        scores: list[float] = []
+        for start in range(0, len(predictions), size):
+            several = references[start : start + size]
+            scorer.ctest = [cook_test(tokens[text]) for text in predictions[start : start + size]]
+            scorer.crefs = [cook_refs([tokens[text] for text in some]) for some in several]
+            scorer.crefs += [[]] * (size - len(several))
+            scores += map(float, scorer.compute_cider())
+        return {"cider": scores}
+
+    @property
+    def signature(self) -> str:
+        df = "references"
+        if self.documents is not None:
+            digest = hashlib.sha256(json.dumps([list(some) for some in self.documents]).encode()).hexdigest()
+            df = f"testset-{len(self.documents)}images-sha256-{digest[:12]}"
+        return make_signature(
+            impl=package("pycocoevalcap"), variant="cider-d", tok=ptb.TOKENIZER, n=4, sigma=6, df=df, avg="mean"
+        )
