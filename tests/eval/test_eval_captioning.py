@@ -100,7 +100,11 @@ def roberta(tmp_path_factory):
         bos_token_id=0,
         eos_token_id=2,
     )
-    RobertaModel(config).save_pretrained(folder)
+    model = RobertaModel(config)
+    for layer in model.encoder.layer:  # at full strength random layers make all tokens of a text alike
+        layer.attention.output.dense.weight.data *= 0.02
+        layer.output.dense.weight.data *= 0.1
+    model.save_pretrained(folder)
     return folder
 
 
