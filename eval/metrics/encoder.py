@@ -36,7 +36,8 @@ class Encoder:
 
     Args:
         model: a model whose tokenizer puts one special token before the text and one after it (BERT, RoBERTa, MPNet).
-        prefix_space: whether a byte-level tokenizer treats the first word as one within a text, as bert-score has it.
+        prefix_space: whether a byte-level tokenizer treats the first word as one within a text, as bert-score asks
+            for it (under transformers 5 its request is ignored, and its RoBERTa scores differ from its published ones).
     """
 
     def __init__(self, model: CosineModel, prefix_space: bool = False) -> None:
