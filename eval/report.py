@@ -52,7 +52,8 @@ def methods_note(results: dict[str, Any]) -> str:
 
 
 PEOPLE_NOTE = (
-    "People: the human ceiling, what other people's captions of the same image score by the same measure; for objects "
+    "People: the human ceiling, what other people's captions of the same image score by the same measure (against all "
+    "captions of the image: the own caption against the others', one reference fewer than a system has); for objects "
     "named, the participant's own caption."
 )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eval.errors import MetricUnavailableError
 from eval.metrics.models import CosineModel
@@ -36,7 +36,8 @@ class Encoder:
 
     Args:
         model: a model whose tokenizer puts one special token before the text and one after it (BERT, RoBERTa, MPNet).
-        prefix_space: whether a byte-level tokenizer treats the first word as one within a text, as bert-score has it.
+        prefix_space: whether a byte-level tokenizer treats the first word as one within a text, as bert-score asks
+            for it (under transformers 5 its request is ignored, and its RoBERTa scores differ from its published ones).
     """
 
     def __init__(self, model: CosineModel, prefix_space: bool = False) -> None:
@@ -54,7 +55,7 @@ class Encoder:
         wanted = list(dict.fromkeys(texts))
         fresh = [text for text in wanted if text not in self._known]
         if fresh:
-            features = self._encoder.encode(
+            features: Any = self._encoder.encode(
                 [text.strip() for text in fresh], output_value=None, batch_size=64, show_progress_bar=False
             )
             for text, one in zip(fresh, features, strict=True):
@@ -89,7 +90,7 @@ class Encoder:
                 "choose a model of the BERT, RoBERTa or MPNet kind."
             )
         if layer is not None:
-            stack = getattr(encoder[0].auto_model, "encoder", None)
+            stack: Any = getattr(encoder[0].auto_model, "encoder", None)
             if not isinstance(getattr(stack, "layer", None), ModuleList):
                 raise MetricUnavailableError(
                     f"a layer cannot be chosen in {path}: choose a model of the BERT, RoBERTa or MPNet kind."

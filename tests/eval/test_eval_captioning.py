@@ -86,7 +86,9 @@ def roberta(tmp_path_factory):
     made = ByteLevelBPETokenizer(add_prefix_space=True)
     made.train_from_iterator([*TEXTS, *(text for some in HUMAN for text in some)], 400, 1, special_tokens=special)
     made.save_model(str(folder))
-    RobertaTokenizer.from_pretrained(folder, model_max_length=64).save_pretrained(folder)
+    # bert-score asks for a space before the first word; transformers 5 ignores that, unless the tokenizer says it.
+    tokenizer = RobertaTokenizer.from_pretrained(folder, model_max_length=64, add_prefix_space=True)
+    tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = RobertaConfig(
         vocab_size=400,
@@ -100,7 +102,11 @@ def roberta(tmp_path_factory):
         bos_token_id=0,
         eos_token_id=2,
     )
-    RobertaModel(config).save_pretrained(folder)
+    model = RobertaModel(config)
+    for layer in model.encoder.layer:  # at full strength random layers make all tokens of a text alike
+        layer.attention.output.dense.weight.data *= 0.02
+        layer.output.dense.weight.data *= 0.1
+    model.save_pretrained(folder)
     return folder
 
 
