@@ -51,11 +51,13 @@ def methods_note(results: dict[str, Any]) -> str:
     )
 
 
-PEOPLE_NOTE = (
-    "People: the human ceiling, what other people's captions of the same image score by the same measure (against all "
-    "captions of the image: the own caption against the others', one reference fewer than a system has); for objects "
-    "named, the participant's own caption."
-)
+# By the kind of references.
+PEOPLE_NOTES = {
+    "own": "People: the human ceiling, what other people's captions of the same image score by the same measure; for "
+    "objects named, the participant's own caption.",
+    "image": "People: the human ceiling, what a person's caption scores against those of the others of the same image, "
+    "one reference fewer than a system has; for objects named, the participant's own caption.",
+}
 
 
 def write(
@@ -108,7 +110,7 @@ def render(name: str, results: dict[str, Any], examples: list[Example], title: s
         other_tests_note=OTHER_TESTS_NOTE,
         methods_note=methods_note(results),
         no_mixed=without_mixed_model(results),
-        people_note=PEOPLE_NOTE,
+        people_note=PEOPLE_NOTES[results["settings"]["references"]],
     )
 
 

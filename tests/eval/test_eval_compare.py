@@ -409,3 +409,17 @@ def test_a_column_that_makes_no_groups_is_refused(study):
         row["age"] = 20 + i
     study.write()
     assert "has 24 different values" in failed(run(study, "--by", "age")[0])
+
+
+def test_all_captions_of_an_image_as_references(study):
+    """What is said about one image by everybody: a caption's best match, and people against the others."""
+    _, _, own = run(study)
+    done, folder, several = run(study, "--references", "image", output="several")
+    assert done.exit_code == 0, done.output
+    for name in ("rouge1", "rougeL", "cs_f1"):
+        assert several["metrics"][name]["new"] >= own["metrics"][name]["new"]
+        assert several["metrics"][name]["signature"].endswith("|refs:image,4-4")
+    assert (own["settings"]["references"], several["settings"]["references"]) == ("own", "image")
+    text = (folder / "report.md").read_text()
+    assert "all captions of the image" in text and "one reference fewer than a system has" in text
+    assert "one reference fewer" not in (folder.parent / "report" / "report.md").read_text()
