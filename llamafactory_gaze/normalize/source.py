@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llamafactory_gaze.data import registry
+from llamafactory_gaze.data.provenance import file_sha256
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.data.triples.descriptions import PLACEHOLDER
 
@@ -46,7 +46,7 @@ class Source:
 
     def check_unchanged(self) -> None:
         """Raises DataError where the data set has been built anew, or edited, since it was read."""
-        if not self.originals.is_file() or _sha256(self.originals) != self.sha256:
+        if not self.originals.is_file() or file_sha256(self.originals) != self.sha256:
             raise DataError(
                 f"{self.originals} has changed since this call began, so {self.target} was not written; call again, "
                 "all answers are kept."
@@ -75,7 +75,7 @@ def read_source(dataset_dir: Path, name: str, overwrite: bool) -> Source:
             "make; to replace the targets in its file all the same, add --overwrite."
         )
     rows = _rows(originals)
-    sha256 = _sha256(originals)
+    sha256 = file_sha256(originals)
     samples = [_sample(row, f"{originals}, row {i}", dataset_dir) for i, row in enumerate(rows, 1)]
     if not samples:
         raise DataError(f"{originals} has no rows.")
@@ -92,12 +92,7 @@ def read_source(dataset_dir: Path, name: str, overwrite: bool) -> Source:
 
 def hash_files(paths: Iterable[Path]) -> dict[Path, str]:
     """The SHA-256 of each file."""
-    return {path: _sha256(path) for path in paths}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {path: file_sha256(path) for path in paths}
 
 
 def _file(dataset_dir: Path, entries: dict[str, Any], name: str, split: str) -> Path:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import platform
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any, get_args
 from uuid import uuid4
@@ -21,6 +18,7 @@ from llamafactory_gaze.data.maps.geometry import Size
 from llamafactory_gaze.data.maps.options import MapOptions, MapsOf
 from llamafactory_gaze.data.maps.plan import Plan, PlannedMap, check_names, plan_maps
 from llamafactory_gaze.data.photographs import photograph_size
+from llamafactory_gaze.data.provenance import file_sha256, versions
 from llamafactory_gaze.data.tables import DataError
 
 
@@ -128,12 +126,10 @@ def _image_size(options: HeatmapOptions, image: str, where: str) -> Size:
 
 def _report(options: HeatmapOptions, plan: Plan, made: list[PlannedMap], counts: dict[str, int]) -> dict[str, Any]:
     """What `maps.json` says; without times and folders, so that equal inputs give equal bytes."""
-    with options.fixations.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    packages = ("llamafactory-gaze", "numpy", "pillow")
+    digest = file_sha256(options.fixations)
     return {
         "made_by": MADE_BY,
-        "versions": {name: metadata.version(name) for name in packages} | {"python": platform.python_version()},
+        "versions": versions(),
         "fixations": {"file": options.fixations.name, "sha256": digest, "columns": dict(options.columns)},
         "settings": options.making.settings(),
         "counts": counts,

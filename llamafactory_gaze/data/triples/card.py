@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import platform
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from llamafactory_gaze.data.provenance import file_sha256, versions
 from llamafactory_gaze.data.triples.card_maps import maps_section
 from llamafactory_gaze.data.triples.dataset_maps import ReadyMaps
 from llamafactory_gaze.data.triples.review import GONE
@@ -119,9 +116,13 @@ def data_card(built: BuiltDataset) -> str:
         _table(
             ("file", "sha256"),
             [
-                *((path.name, sha256(path)) for path in (options.fixations, options.descriptions) if path is not None),
+                *(
+                    (path.name, file_sha256(path))
+                    for path in (options.fixations, options.descriptions)
+                    if path is not None
+                ),
                 *_people_file(options),
-                *((f"images/{image}", sha256(options.images / image)) for image in built.images),
+                *((f"images/{image}", file_sha256(options.images / image)) for image in built.images),
                 *((f"maps/{name}", digest) for name, digest in _ready_maps(built)),
             ],
         ),
@@ -164,17 +165,6 @@ def review_in_words(built: BuiltDataset) -> str:
         f"{verdicts['accept']} accepted, {verdicts['reject']} rejected, {verdicts['']} without a verdict (`review.csv`)"
     )
     return f"{text}; {gone} lines are about samples that are {GONE}." if gone else f"{text}."
-
-
-def versions() -> dict[str, str]:
-    """What this was made with."""
-    packages = {name: _version(name) for name in ("llamafactory-gaze", "numpy", "pillow")}
-    return packages | {"python": platform.python_version()}
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _header(built: BuiltDataset) -> str:
@@ -270,7 +260,7 @@ def _people_file(options: DatasetOptions) -> list[tuple[str, str]]:
     """Not under codes: a table of a few people and their ages could be guessed, and the guess checked by its hash."""
     if options.participants_table is None or options.pseudonyms is not None:
         return []
-    return [(options.participants_table.name, sha256(options.participants_table))]
+    return [(options.participants_table.name, file_sha256(options.participants_table))]
 
 
 def _count(number: int, what: str) -> str:
@@ -287,10 +277,3 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(
         "| " + " | ".join(" ".join(str(cell).replace("|", "\\|").split()) for cell in line) + " |" for line in lines
     )
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "(not installed)"

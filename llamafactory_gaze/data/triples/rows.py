@@ -7,9 +7,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from llamafactory_gaze.data import registry
+from llamafactory_gaze.data.provenance import versions
 from llamafactory_gaze.data.registry import SPLITS, key_of
 from llamafactory_gaze.data.tables import DataError
-from llamafactory_gaze.data.triples import card
 from llamafactory_gaze.data.triples.descriptions import Description
 from llamafactory_gaze.data.triples.split import Side, Split
 
@@ -93,7 +93,7 @@ def splits_record(built: BuiltDataset) -> dict[str, Any]:
 
     return {
         "made_by": registry.MADE_BY,
-        "versions": card.versions(),
+        "versions": versions(),
         "by": options.split,
         "seed": options.seed,
         **({"test_fraction": options.test_fraction} if options.folds is None else {"folds": options.folds}),

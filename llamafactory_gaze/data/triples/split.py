@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from llamafactory_gaze.data.provenance import file_sha256
 from llamafactory_gaze.data.tables import DataError
 
 
@@ -41,8 +41,7 @@ def same_content(images: Sequence[str], folder: Path) -> dict[str, str]:
     """For each image whose file equals that of another, the first of them by name: for a split they are one image."""
     copies: dict[str, list[str]] = {}
     for image in sorted(images):
-        with (folder / image).open("rb") as file:
-            copies.setdefault(hashlib.file_digest(file, "sha256").hexdigest(), []).append(image)
+        copies.setdefault(file_sha256(folder / image), []).append(image)
     return {image: names[0] for names in copies.values() if len(names) > 1 for image in names}
 
 

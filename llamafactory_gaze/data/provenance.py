@@ -1,0 +1,27 @@
+"""Where an output comes from: the content of the files that were read, and the packages that read them."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from importlib import metadata
+from pathlib import Path
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's content in hexadecimal; the file is never whole in memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that a data set is made with, by name."""
+    packages = {name: _version(name) for name in ("llamafactory-gaze", "numpy", "pillow")}
+    return packages | {"python": platform.python_version()}
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
