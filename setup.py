@@ -20,7 +20,7 @@ setup(
     include_package_data=True,
     package_data={
         "llamafactory_gaze": ["demo/base_model/*"],
-        "eval": ["templates/*"],
+        "eval.report": ["templates/*"],
     },
     install_requires=[
         "llamafactory==0.9.5",

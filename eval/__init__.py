@@ -3,12 +3,13 @@
 `python -m eval.compare --help` says how to run it, `python -m eval.power --help` how to plan a study for it. The
 pieces, in the order in which they work:
 
-- `predictions`: LLaMA-Factory's prediction files, joined to the data set that they were made on;
-- `metrics`: one score per caption (METEOR, ROUGE, token cosine), each with a signature that says how it was computed;
-- `scoring`: every metric for every system, in one pass over the texts;
-- `significance`: differences, confidence intervals and p values that respect that captions share images and people,
-  from the tests in `statistics`;
-- `results`: everything put together as `results.json`; `report`, `figures` and `terminal` show it.
+inputs/         the data set and the systems' captions, joined
+metrics/        one score per caption, each with a signature that says how it was computed
+scoring/        every metric for every system, in one pass over the texts
+significance.py differences, intervals and p values that respect that captions share images and people
+statistics/     the tests behind it, and the planning of a study
+results/        everything put together as `results.json`
+report/         what a reader sees of it
 
 Import as `from eval.x import y`: a bare `import eval` would hide Python's built-in function of that name.
 """

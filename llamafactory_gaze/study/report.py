@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from eval.formatting import p_value
 from eval.metrics import LABELS
+from eval.report.formatting import p_value
 from llamafactory_gaze.steps import write_whole
 from llamafactory_gaze.study import figures, moved
 from llamafactory_gaze.study.definition import BASELINE

@@ -6,13 +6,13 @@ import sqlite3
 
 import pytest
 
-from eval.cache import ScoreCache
 from eval.errors import InputError, MetricUnavailableError
+from eval.inputs.predictions import Row
 from eval.metrics.captions import describe
 from eval.metrics.models import find_model
-from eval.predictions import Row
-from eval.references import References
-from eval.scoring import CosineOptions, score_all
+from eval.scoring.cache import ScoreCache
+from eval.scoring.columns import CosineOptions, score_all
+from eval.scoring.references import References
 
 
 TEXTS = [
@@ -224,7 +224,7 @@ def test_equal_captions_are_scored_once_and_a_second_run_scores_none(study, tmp_
     """Human scores are means over the others; cached scores need neither Java nor an encoder."""
     import numpy as np
 
-    from eval.predictions import read_joined
+    from eval.inputs.predictions import read_joined
 
     def unavailable(*arguments):
         raise MetricUnavailableError("not in this test")
@@ -250,7 +250,7 @@ def test_equal_captions_are_scored_once_and_a_second_run_scores_none(study, tmp_
 
 
 def test_the_human_score_is_the_mean_over_the_others(study, monkeypatch):
-    from eval.predictions import read_joined
+    from eval.inputs.predictions import read_joined
 
     metric = Counting()
     for name in ("meteor.JavaMeteor", "meteor.NltkMeteor", "cider.Cider", "bleu.Bleu", "cosine.TokenCosine"):
@@ -259,7 +259,7 @@ def test_the_human_score_is_the_mean_over_the_others(study, monkeypatch):
             raise MetricUnavailableError("not in this test")
 
         monkeypatch.setattr(f"eval.metrics.{name}", unavailable)
-    monkeypatch.setattr("eval.scoring._Run.columns", _only_rouge(metric))
+    monkeypatch.setattr("eval.scoring.columns._Run.columns", _only_rouge(metric))
     joined = read_joined(study.dataset, {"baseline": study.file("baseline"), "injected": study.file("injected")})
     column = score_all(joined, References(joined.rows))["rougeL"]
     others = [row.target for row in joined.rows[:4]]
@@ -267,7 +267,7 @@ def test_the_human_score_is_the_mean_over_the_others(study, monkeypatch):
 
 
 def _only_rouge(metric):
-    from eval.scoring import Column, _Run
+    from eval.scoring.columns import Column, _Run
 
     real = _Run.columns
 

@@ -53,7 +53,7 @@ def quick_metrics(monkeypatch, cosine, tmp_path):
     monkeypatch.setattr("eval.metrics.cider.Cider", unavailable)
     monkeypatch.setattr("eval.metrics.objects.NamedObjects", unavailable)
     monkeypatch.setattr("eval.metrics.encoder.Encoder", lambda model, prefix_space: cosine.encoder)
-    monkeypatch.setattr("eval.cache.default_path", lambda: tmp_path / "scores.sqlite")
+    monkeypatch.setattr("eval.scoring.cache.default_path", lambda: tmp_path / "scores.sqlite")
 
 
 def run(study, *options, output="report"):
@@ -311,7 +311,7 @@ def test_nothing_is_left_behind_by_a_failure(study, monkeypatch):
 def test_nothing_is_half_written_when_the_disk_fails(study, monkeypatch):
     run(study)
     before = {path.name: path.read_bytes() for path in (study.folder / "report").iterdir()}
-    monkeypatch.setattr("eval.report.json.dumps", lambda *arguments, **options: 1 / 0)
+    monkeypatch.setattr("eval.report.pages.json.dumps", lambda *arguments, **options: 1 / 0)
     done, folder, _ = run(study)
     assert isinstance(done.exception, ZeroDivisionError)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

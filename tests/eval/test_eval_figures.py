@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eval.figures import ForestPlot, draw_rows, make_examples, mark_differences
+from eval.inputs.predictions import read_joined
 from eval.metrics import HEADLINE
-from eval.predictions import read_joined
+from eval.report.figures import ForestPlot, draw_rows, make_examples, mark_differences
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from eval import formatting
-from eval.report import markdown_text
+from eval.report import formatting
+from eval.report.pages import markdown_text
 
 
 @pytest.mark.parametrize(

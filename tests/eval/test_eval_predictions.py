@@ -7,7 +7,7 @@ import json
 import pytest
 
 from eval.errors import InputError
-from eval.predictions import SIMULATED, read_dataset, read_joined
+from eval.inputs.predictions import SIMULATED, read_dataset, read_joined
 
 
 def join(study, systems=("baseline", "injected")):

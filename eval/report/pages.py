@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from eval import formatting
-from eval.figures import Example, ForestPlot
+from eval.inputs.joining import Joined
 from eval.metrics import HEADLINE, LABELS, UNORDERED
 from eval.output import all_or_nothing
+from eval.report import formatting
+from eval.report.charts import ForestPlot
+from eval.report.gallery import Example
+from eval.results.items import per_item
+from eval.scoring.columns import Column
+from llamafactory_gaze.data.provenance import file_sha256
 
 
 BASELINE_NOTE = (
@@ -57,32 +61,34 @@ PEOPLE_NOTES = {
     "objects named, the participant's own caption.",
     "image": "People: the human ceiling, what a person's caption scores against those of the others of the same image, "
     "one reference fewer than a system has; for objects named, the participant's own caption.",
+    "unknown": "People: the human ceiling, as the earlier comparison scored it.",
 }
 
 
 def write(
-    folder: Path, results: dict[str, Any], items: Iterable[dict[str, Any]], examples: list[Example], title: str
+    folder: Path, results: dict[str, Any], joined: Joined, columns: dict[str, Column], examples: list[Example]
 ) -> None:
-    """Write per_item.jsonl, report.md, report.html and results.json into `folder`, all or none of them."""
-    pages = {name: render(name, results, examples, title) for name in ("report.md", "report.html")}
+    """Write per_item.jsonl, the pages, the LaTeX tables and results.json into `folder`, all or none of them."""
     with all_or_nothing(folder) as staging:
-        with (staging / "per_item.jsonl").open("w", encoding="utf-8") as file:
-            for item in items:
+        items = staging / "per_item.jsonl"
+        with items.open("w", encoding="utf-8") as file:
+            for item in per_item(joined, columns, results["data"]["simulated"]):
                 file.write(json.dumps(item, ensure_ascii=False, allow_nan=False) + "\n")
-        for name, text in pages.items():
-            (staging / name).write_text(text, encoding="utf-8")
+        results["data"]["per_item_sha256"] = file_sha256(items)
+        for name in ("report.md", "report.html"):
+            (staging / name).write_text(render(name, results, examples), encoding="utf-8")
         text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False)
         (staging / "results.json").write_text(text + "\n", encoding="utf-8")
 
 
-def render(name: str, results: dict[str, Any], examples: list[Example], title: str) -> str:
+def render(name: str, results: dict[str, Any], examples: list[Example]) -> str:
     """Fill in the template `name`.j2.
 
     Args:
         results: see `results.build`.
     """
     environment = Environment(
-        loader=PackageLoader("eval"),
+        loader=PackageLoader("eval.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -98,7 +104,8 @@ def render(name: str, results: dict[str, Any], examples: list[Example], title: s
         "md": markdown_text,
     }
     return environment.get_template(f"{name}.j2").render(
-        title=title,
+        title=results["settings"]["title"],
+        implementations=implementations(results),
         results=results,
         examples=examples,
         plot=ForestPlot(results),
@@ -117,6 +124,15 @@ def render(name: str, results: dict[str, Any], examples: list[Example], title: s
 def shown_metrics(results: dict[str, Any]) -> list[str]:
     """The metrics of table 1: the paper's seven, also where they are missing, and others that have figures."""
     return [name for name, entry in results["metrics"].items() if name in HEADLINE or entry["base"] is not None]
+
+
+def implementations(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """What computed the figures, with the labels of the metrics that each one stands behind."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, column in results["columns"].items():
+        if column["signature"] is not None:
+            found.setdefault(column["signature"], {**column, "metrics": []})["metrics"].append(LABELS[name])
+    return list(found.values())
 
 
 def without_mixed_model(results: dict[str, Any]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from eval.metrics.base import fingerprint
-from eval.references import Item
+from eval.scoring.references import Item
 
 
 Found = dict[Item, dict[str, float]]  # the scores of each item by name
@@ -101,4 +101,4 @@ def _check_sum(key: str, text: str) -> str:
 @cache
 def _code() -> str:
     """Fingerprint of the code of the metrics: after a change of it nothing that it computed before is used."""
-    return fingerprint(sorted(Path(__file__).with_name("metrics").glob("*.py")))
+    return fingerprint(sorted(Path(__file__).parents[1].joinpath("metrics").glob("*.py")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from eval.predictions import Row
+from eval.inputs.dataset import Row
 
 
 OWN, IMAGE = "own", "image"
@@ -17,14 +17,16 @@ class References:
     """The human captions of a data set by row.
 
     Args:
+        rows: those that are scored.
         kind: "own": a row's reference is what the same participant said about the image; "image": all captions of it,
             the participant's own among them.
+        everyone: all rows of the data set, whose captions are references; None if all are scored.
     """
 
-    def __init__(self, rows: Sequence[Row], kind: str = OWN) -> None:
+    def __init__(self, rows: Sequence[Row], kind: str = OWN, everyone: Sequence[Row] | None = None) -> None:
         self.rows, self.kind = rows, kind
         self._by_image: dict[str, list[Row]] = defaultdict(list)
-        for row in rows:
+        for row in everyone or rows:
             self._by_image[row.image_id].append(row)
 
     @property

@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from eval.cache import ScoreCache
 from eval.errors import MetricUnavailableError
+from eval.inputs.dataset import Row
+from eval.inputs.joining import Joined
 from eval.metrics import LABELS
 from eval.metrics.base import CaptionMetric
 from eval.metrics.models import CosineModel
-from eval.predictions import Joined, Row
-from eval.references import Item, References
+from eval.progress import Progress, silent
+from eval.scoring.cache import ScoreCache
+from eval.scoring.references import Item, References
 
 
 RANDOM_PAIRS = 1000  # of references of different images, whose mean is the baseline of rescaled CS
@@ -63,13 +65,13 @@ def score_all(
     references: References,
     cosine: CosineOptions | None = None,
     cache: ScoreCache | None = None,
-    started: Callable[[str], None] = lambda name: None,
+    progress: Progress = silent,
 ) -> dict[str, Column]:
     """Score all captions with all metrics.
 
     Args:
         cache: where scores of earlier runs are; None for none.
-        started: called with the name of each step as it begins.
+        progress: is told the name of each step.
 
     Returns:
         columns in the order of `LABELS`. `meteor` is the Java program where it runs, else NLTK's, and says which;
@@ -79,18 +81,18 @@ def score_all(
     from eval.metrics import Bleu, Cider, JavaMeteor, NltkMeteor, Rouge
 
     run = _Run(joined, references, cache or ScoreCache(None))
-    started("ROUGE")
+    progress("ROUGE")
     columns = run.columns(Rouge, ["rouge1", "rouge2", "rougeL"])
-    started("METEOR (NLTK)")
+    progress("METEOR (NLTK)")
     nltk = run.columns(NltkMeteor, ["meteor_nltk"])["meteor_nltk"]
-    started("METEOR (Java)")
+    progress("METEOR (Java)")
     java = run.columns(JavaMeteor, ["meteor"])["meteor"]
-    started("BLEU and CIDEr")
+    progress("BLEU and CIDEr")
     columns |= run.columns(Bleu, ["bleu4"])
     columns |= run.columns(lambda: Cider(references.documents), ["cider"])
-    started("CS (sentence encoder)")
+    progress("CS (sentence encoder)")
     columns |= _cosine(run, cosine or CosineOptions())
-    started("Objects named")
+    progress("Objects named")
     columns |= _objects(run)
 
     if java.scores is not None:
@@ -112,7 +114,8 @@ class _Run:
         """The columns of a metric against the rows' references."""
         rows, references = self.joined.rows, self.references
         systems = [
-            [[(captions[row.row], references.of(row))] for row in rows] for captions in self.joined.captions.values()
+            [[(caption, references.of(row))] for caption, row in zip(captions, rows, strict=True)]
+            for captions in self.joined.captions.values()
         ]
         return self._columns(make, {name: name for name in names}, systems, [references.human(row) for row in rows])
 
@@ -123,7 +126,8 @@ class _Run:
         rows = self.joined.rows
         everyone = [*self.joined.captions.values(), [row.target for row in rows]]
         *systems, human = [
-            [[(captions[row.row], objects(row))] if objects(row) else [] for row in rows] for captions in everyone
+            [[(caption, objects(row))] if objects(row) else [] for caption, row in zip(captions, rows, strict=True)]
+            for captions in everyone
         ]
         return self._columns(make, {column: "named"}, systems, human)[column]
 

@@ -11,9 +11,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from eval.formatting import DASH, interval, p_value, percent, score, share, signed
 from eval.metrics import HEADLINE, LABELS
-from eval.report import shown_metrics
+from eval.report.formatting import DASH, interval, p_value, percent, score, share, signed
+from eval.report.pages import shown_metrics
 
 
 def show(results: dict[str, Any], console: Console) -> None:
@@ -111,7 +111,7 @@ def _control(name: str, metrics: dict[str, Any], shown: list[str]) -> Table:
     table = _table(title, "Mean", "it - baseline", "p", "injected - it", "p")
     for metric in shown:
         entry = metrics[metric]
-        below, above = entry["vs_baseline"], entry["injected_vs"]
+        below, above = entry["vs_reference"], entry["main_vs"]
         table.add_row(
             _label(metric, below),
             *(score(entry["mean"]), percent(below["pct"]), p_value(below["p_two_way"])),
