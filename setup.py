@@ -21,6 +21,7 @@ setup(
     package_data={
         "llamafactory_gaze": ["demo/base_model/*"],
         "eval.report": ["templates/*"],
+        "eval.results": ["schema/*"],
     },
     install_requires=[
         "llamafactory==0.9.5",
@@ -60,6 +61,7 @@ setup(
         "dev": [
             "bert-score>=0.3.13",
             "hypothesis>=6.100",
+            "jsonschema>=4.18",
             "mypy==2.4.*",
             "pre-commit",
             PYMOVEMENTS,

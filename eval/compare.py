@@ -187,8 +187,9 @@ def compare(
 
     python -m eval.compare --scores saves/demo/systems/per_item.jsonl --reference untuned --output saves/demo/untuned
 
-    Predictions are LLaMA-Factory's generated_predictions.jsonl, or JSON lines, JSON or CSV with a caption and an id. Exit
-    codes: 0 done, 2 bad input, 3 a condition of --fail-if holds.
+    Predictions are LLaMA-Factory's generated_predictions.jsonl, or JSON lines, JSON or CSV with a caption and an id.
+
+    Exit codes: 0 done, 2 bad input, 3 a condition of --fail-if holds.
     """
     from rich.console import Console
 
@@ -253,7 +254,7 @@ def _compare(options: dict[str, Any], errors: Console) -> list[str]:
             joined,
             columns,
             source.files,
-            arguments={name: _plain(value) for name, value in options.items() if value not in (None, [], False)},
+            arguments={name: _plain(value) for name, value in options.items() if value or value == 0},
             settings={**source.settings, "seed": options["seed"], "title": options["title"]},
             simulated=options["simulated"],
             by=by,
@@ -359,7 +360,7 @@ def _systems(options: dict[str, Any]) -> dict[str, Path]:
         systems = pair
     if len(systems) < 2:
         raise InputError(
-            "There is nothing to compare: give --baseline FILE and --injected FILE, or two or more systems as NAME=FILE."
+            "Nothing to compare: give --baseline FILE and --injected FILE, or two or more systems as NAME=FILE."
         )
     reference = options["reference"] or next(iter(systems))
     if reference not in systems:

@@ -68,7 +68,7 @@ def power(
     except InputError as error:
         console = Console(stderr=True)
         console.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(2) from None
     if as_json:
         typer.echo(json.dumps(plan, indent=2, ensure_ascii=False))
     else:
@@ -149,46 +149,34 @@ def _numbers(option: str, text: str) -> list[int]:
 
 
 def _estimate(path: Path, metric: str) -> dict[str, float]:
-    """Variance components and missing share of the differences injected - baseline in a per_item.jsonl."""
-    import json
-
+    """Variance components and missing share of the differences between the first two systems of a per_item.jsonl."""
     import numpy as np
 
     from eval.errors import InputError
+    from eval.results.recorded import read_recorded
     from eval.statistics.planning import variance_components
 
-    differences: list[float] = []
-    images: list[str] = []
-    people: list[str] = []
+    recorded = read_recorded(path)
+    scored = {name: column.scores for name, column in recorded.columns.items() if column.scores is not None}
+    if metric not in scored:
+        raise InputError(f"{path} has no scores {metric}: give --metric one of {', '.join(scored)}.")
+    joined, scores = recorded.joined, scored[metric]
+    if unknown := next((row for row in joined.rows if row.participant is None), None):
+        raise InputError(
+            f"{path}, row {unknown.row} names no participant: leave --scores away and give --sd and the ICCs yourself."
+        )
+    differences = scores[joined.compared[0]] - scores[joined.reference]
+    rows = [row for row, known in zip(joined.rows, np.isfinite(differences), strict=True) if known]
+    images, people = (
+        np.unique(labels, return_inverse=True)[1]
+        for labels in ([row.image_id for row in rows], [str(row.participant) for row in rows])
+    )
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}.") from None
-    for number, line in enumerate(lines, 1):
-        where = f"{path}, line {number}"
-        try:
-            item = json.loads(line)
-            systems = item["scores"]["baseline"], item["scores"]["injected"]
-            image, person = item["image_id"], item["participant"]
-            known = [name for name, value in systems[0].items() if value is not None]
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise InputError(f"{where} is no line of a per_item.jsonl: give the one that eval.compare wrote.") from None
-        if metric not in known:
-            raise InputError(f"{where} has no score {metric}: give --metric one of {', '.join(known)}.")
-        if person is None:
-            raise InputError(f"{where} names no participant: leave --scores away and give --sd and the ICCs yourself.")
-        differences.append(systems[1][metric] - systems[0][metric])
-        images.append(image)
-        people.append(person)
-    if not differences:
-        raise InputError(f"{path} is empty: give the per_item.jsonl that eval.compare wrote.")
-    codes = [np.unique(labels, return_inverse=True)[1] for labels in (images, people)]
-    try:
-        sd, by_image, by_person = variance_components(np.array(differences), *codes)
+        sd, by_image, by_person = variance_components(differences[np.isfinite(differences)], images, people)
     except ValueError as error:
         raise InputError(f"{path} allows no estimate: {error}.") from None
-    cells = (codes[0].max() + 1) * (codes[1].max() + 1)
-    filled = len(set(zip(*(code.tolist() for code in codes), strict=True)))
+    cells = (images.max() + 1) * (people.max() + 1)
+    filled = len(set(zip(images.tolist(), people.tolist(), strict=True)))
     return {"sd": sd, "icc_image": by_image, "icc_person": by_person, "missing": 1 - filled / int(cells)}
 
 

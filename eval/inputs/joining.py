@@ -156,8 +156,8 @@ def _join_by_id(
     for one in predictions:
         if one.id not in ids:
             raise InputError(
-                f"{one.place} has the id {short(str(one.id))}, which no row of {dataset} has: give the data set that was "
-                "predicted on."
+                f"{one.place} has the id {short(str(one.id))}, which no row of {dataset} has: give the data set that "
+                "was predicted on."
             )
         if one.id in of_id:
             doubled.append((of_id[one.id], one))
@@ -172,8 +172,8 @@ def _join_by_order(
     if len(predictions) > len(rows) or (len(predictions) < len(rows) and not allow_partial):
         advice = "" if len(predictions) > len(rows) else ", or leave the other rows out with --allow-partial"
         raise InputError(
-            f"{path} has {len(predictions)} predictions but {dataset} has {len(rows)} rows: predict on exactly this data "
-            f"set (max_samples cuts a run short), or give the data set that was predicted on{advice}."
+            f"{path} has {len(predictions)} predictions but {dataset} has {len(rows)} rows: predict on exactly this "
+            f"data set (max_samples cuts a run short), or give the data set that was predicted on{advice}."
         )
     rest: list[Prediction | None] = [None] * (len(rows) - len(predictions))
     first_rows = zip(rows, predictions, strict=False)

@@ -1,8 +1,8 @@
 """A system's captions, as LLaMA-Factory, its vLLM script or anybody else writes them.
 
-`generated_predictions.jsonl` (of `llamafactory-cli train` with `do_predict`, and of `scripts/vllm_infer.py`) has `prompt`,
-`predict` and `label` in every row. A file of one's own, JSON lines, a JSON list or CSV with a header, has the caption in
-`predict`, `prediction` or `caption`, and an `id` of the data set, or the `label`, by which it is known where it belongs.
+`generated_predictions.jsonl` (of `llamafactory-cli train` with `do_predict`, and of `scripts/vllm_infer.py`) has
+`prompt`, `predict` and `label` in every row. A file of one's own, JSON lines, a JSON list or CSV with a header, has the
+caption in `predict`, `prediction` or `caption`, and where it belongs in the `id` of the data set's row or the `label`.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def _prediction(place: str, record: dict[str, Any]) -> Prediction:
     if len(columns) != 1 or not isinstance(record[columns[0]], str):
         what = f"captions in {' and '.join(columns)}" if len(columns) > 1 else "no text in predict"
         raise InputError(
-            f"{place} has {what}: expected LLaMA-Factory's generated_predictions.jsonl, or rows with the caption in one "
-            f"of {', '.join(CAPTION_COLUMNS)} and the id of the data set's row."
+            f"{place} has {what}: expected LLaMA-Factory's generated_predictions.jsonl, or rows with the caption in "
+            f"one of {', '.join(CAPTION_COLUMNS)} and the id of the data set's row."
         )
     number, label = record.get("id"), record.get("label")
     if label is not None and not isinstance(label, str):

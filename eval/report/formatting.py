@@ -41,3 +41,8 @@ def p_value(value: float | None) -> str:
     if value < 0.001:
         return f"{value:.1e}".replace("e-0", "e-")
     return f"{value:.2f}" if value >= 0.095 else f"{value:.2g}"
+
+
+def capitalised(name: str) -> str:
+    """The name of a system at the head of a column: Baseline. Other capitals stay as they are."""
+    return name[:1].upper() + name[1:]

@@ -87,11 +87,8 @@ def make_examples(
         said = {name: captions[i] for name, captions in joined.captions.items()}
         marked = {name: mark_differences(said[reference], text)[1] for name, text in said.items() if name != reference}
         marked = {reference: mark_differences(said[reference], said[main])[0], **marked}
-        gains = {
-            name: float(columns[name].scores[main][i] - columns[name].scores[reference][i])
-            for name in HEADLINE
-            if columns[name].scores is not None
-        }
+        scores = {name: of for name in HEADLINE if (of := columns[name].scores) is not None}
+        gains = {name: float(of[main][i] - of[reference][i]) for name, of in scores.items()}
         examples.append(Example(row, captions=marked, gains=gains, **_pictures(row, media)))
     return examples
 

@@ -56,6 +56,11 @@ def methods_note(results: dict[str, Any]) -> str:
 
 
 # By the kind of references.
+COMPARED_WITH = {
+    "own": "what the same person said",
+    "image": "all captions of the image",
+    "unknown": "human captions (it is not recorded which)",
+}
 PEOPLE_NOTES = {
     "own": "People: the human ceiling, what other people's captions of the same image score by the same measure; for "
     "objects named, the participant's own caption.",
@@ -102,6 +107,7 @@ def render(name: str, results: dict[str, Any], examples: list[Example]) -> str:
         "signed": formatting.signed,
         "share": formatting.share,
         "md": markdown_text,
+        "capitalised": formatting.capitalised,
     }
     return environment.get_template(f"{name}.j2").render(
         title=results["settings"]["title"],
@@ -116,7 +122,8 @@ def render(name: str, results: dict[str, Any], examples: list[Example]) -> str:
         baseline_note=BASELINE_NOTE,
         other_tests_note=OTHER_TESTS_NOTE,
         methods_note=methods_note(results),
-        no_mixed=without_mixed_model(results),
+        without_mixed_model=without_mixed_model,
+        compared_with=COMPARED_WITH[results["settings"]["references"]],
         people_note=PEOPLE_NOTES[results["settings"]["references"]],
     )
 
@@ -135,10 +142,10 @@ def implementations(results: dict[str, Any]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def without_mixed_model(results: dict[str, Any]) -> dict[str, str]:
-    """Why metrics that have scores have no mixed model: reason -> their labels."""
+def without_mixed_model(metrics: dict[str, Any]) -> dict[str, str]:
+    """Why metrics of a system that have scores have no mixed model: reason -> their labels."""
     found: dict[str, list[str]] = {}
-    for name, entry in results["metrics"].items():
+    for name, entry in metrics.items():
         if entry["mixed"] and entry["mixed"]["reason"]:
             found.setdefault(entry["mixed"]["reason"], []).append(LABELS[name])
     return {reason: ", ".join(labels) for reason, labels in found.items()}

@@ -9,7 +9,7 @@
     metrics, categories, subgroups    those of the main system
     controls.<name>.metrics.<metric>  `mean`; `vs_reference`: control - reference; `main_vs`: main system - control
     human.<metric>                    people by the same measure: `mean` over `n` rows, `ci95`
-    captions.<system>                 length and vocabulary (see `metrics.captions.describe`), `people` among the systems
+    captions.<system>                 length and vocabulary (see `metrics.captions.describe`); `people` is one of them
     columns.<metric>                  what the scores are: `implementation`, `signature`, `notes`; `reason` why there
                                       are none, or why they are those of the second choice
     data, versions, commit, arguments, settings, warnings, created, schema_version

@@ -64,12 +64,12 @@ def read_recorded(path: Path, reference: str | None = None, by: Sequence[str] = 
     for column in by:
         if not any(column in row.groups for row in rows):
             raise InputError(
-                f"No row of {path} has a value in the column {column}: only the columns that the scores were made with, "
-                "by --by, can be used again."
+                f"No row of {path} has a value in the column {column}: only the columns that the scores were made "
+                "with, by --by, can be used again."
             )
     texts = dict(zip(layout.names, (list(of) for of in zip(*captions, strict=True)), strict=True))
     results = _results_of(path)
-    data = results["data"] if results else {"n_rows_dataset": len(rows), "predictions": {}}
+    data: dict[str, Any] = results["data"] if results else {"n_rows_dataset": len(rows), "predictions": {}}
     joined = Joined(
         rows=list(rows),
         systems={name: texts[name] for name in systems},
@@ -103,8 +103,13 @@ class _Layout:
         try:
             row = Row(
                 row=int(item["row"]),
-                **{name: item[name] for name in ("id", "image_id", "participant", "category", "target")},
-                **{name: item.get(name) for name in ("image", "saliency")},
+                id=item["id"],
+                image_id=item["image_id"],
+                participant=item["participant"],
+                category=item["category"],
+                target=item["target"],
+                image=item["image"],
+                saliency=item["saliency"],
                 groups=dict(item["groups"]),
             )
             captions = [{**item["captions"], **item["controls"]}[name] for name in self.names]

@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from eval.errors import InputError, MetricUnavailableError
-from eval.inputs.predictions import Row
+from eval.inputs.dataset import Row
 from eval.metrics.captions import describe
 from eval.metrics.models import find_model
 from eval.scoring.cache import ScoreCache
@@ -224,7 +224,7 @@ def test_equal_captions_are_scored_once_and_a_second_run_scores_none(study, tmp_
     """Human scores are means over the others; cached scores need neither Java nor an encoder."""
     import numpy as np
 
-    from eval.inputs.predictions import read_joined
+    from eval.inputs.joining import read_joined
 
     def unavailable(*arguments):
         raise MetricUnavailableError("not in this test")
@@ -250,7 +250,7 @@ def test_equal_captions_are_scored_once_and_a_second_run_scores_none(study, tmp_
 
 
 def test_the_human_score_is_the_mean_over_the_others(study, monkeypatch):
-    from eval.inputs.predictions import read_joined
+    from eval.inputs.joining import read_joined
 
     metric = Counting()
     for name in ("meteor.JavaMeteor", "meteor.NltkMeteor", "cider.Cider", "bleu.Bleu", "cosine.TokenCosine"):

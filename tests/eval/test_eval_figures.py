@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eval.inputs.predictions import read_joined
+from eval.inputs.joining import read_joined
 from eval.metrics import HEADLINE
-from eval.report.figures import ForestPlot, draw_rows, make_examples, mark_differences
+from eval.report.charts import ForestPlot
+from eval.report.gallery import draw_rows, make_examples, mark_differences
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from eval.errors import InputError
-from eval.inputs.predictions import SIMULATED, read_dataset, read_joined
+from eval.inputs.dataset import SIMULATED, read_dataset
+from eval.inputs.joining import read_joined
 
 
 def join(study, systems=("baseline", "injected")):
