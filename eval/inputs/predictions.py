@@ -51,8 +51,8 @@ def read_predictions(path: Path) -> list[Prediction]:
             return found
     odd = next(one for one in found if one.id is None)
     raise InputError(
-        f"{odd.place} has neither an id nor a label in every row of its file, so it is not known what it describes: "
-        "give each prediction the id of its row in the data set."
+        f"{odd.place} has no id, and not all rows of the file have a label, so it is not known what it describes: give "
+        "each prediction the id of its row in the data set."
     )
 
 

@@ -14,8 +14,10 @@ from eval.inputs.joining import Joined
 from eval.metrics import HEADLINE, LABELS, UNORDERED
 from eval.output import all_or_nothing
 from eval.report import formatting
-from eval.report.charts import ForestPlot
+from eval.report.charts import CategoryBars, Distributions, ForestPlot, ImageDifferences
 from eval.report.gallery import Example
+from eval.report.latex import latex_tables
+from eval.report.methods import methods_paragraph
 from eval.results.items import per_item
 from eval.scoring.columns import Column
 from llamafactory_gaze.data.provenance import file_sha256
@@ -80,17 +82,30 @@ def write(
             for item in per_item(joined, columns, results["data"]["simulated"]):
                 file.write(json.dumps(item, ensure_ascii=False, allow_nan=False) + "\n")
         results["data"]["per_item_sha256"] = file_sha256(items)
+        drawn = charts(results, joined, columns)
         for name in ("report.md", "report.html"):
-            (staging / name).write_text(render(name, results, examples), encoding="utf-8")
+            (staging / name).write_text(render(name, results, drawn, examples), encoding="utf-8")
+        (staging / "tables.tex").write_text(latex_tables(results), encoding="utf-8")
         text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False)
         (staging / "results.json").write_text(text + "\n", encoding="utf-8")
 
 
-def render(name: str, results: dict[str, Any], examples: list[Example]) -> str:
+def charts(results: dict[str, Any], joined: Joined, columns: dict[str, Column]) -> dict[str, Any]:
+    """The charts by their names in the templates."""
+    return {
+        "plot": ForestPlot(results),
+        "category_bars": CategoryBars(results),
+        "image_differences": ImageDifferences(joined, columns),
+        "distributions": Distributions(joined, columns),
+    }
+
+
+def render(name: str, results: dict[str, Any], drawn: dict[str, Any], examples: list[Example]) -> str:
     """Fill in the template `name`.j2.
 
     Args:
         results: see `results.build`.
+        drawn: the charts.
     """
     environment = Environment(
         loader=PackageLoader("eval.report"),
@@ -114,7 +129,7 @@ def render(name: str, results: dict[str, Any], examples: list[Example]) -> str:
         implementations=implementations(results),
         results=results,
         examples=examples,
-        plot=ForestPlot(results),
+        **drawn,
         shown=shown_metrics(results),
         headline=HEADLINE,
         labels=LABELS,
@@ -122,6 +137,7 @@ def render(name: str, results: dict[str, Any], examples: list[Example]) -> str:
         baseline_note=BASELINE_NOTE,
         other_tests_note=OTHER_TESTS_NOTE,
         methods_note=methods_note(results),
+        methods=methods_paragraph(results),
         without_mixed_model=without_mixed_model,
         compared_with=COMPARED_WITH[results["settings"]["references"]],
         people_note=PEOPLE_NOTES[results["settings"]["references"]],

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ from eval.metrics import HEADLINE
 
 
 HOSTILE = "<script>alert('x')</script> & |pipe| *star*"
-FILES = {"results.json", "per_item.jsonl", "report.md", "report.html"}
+GALLERY_SCRIPT = files("eval.report").joinpath("templates/gallery.js").read_text().strip()
+FILES = {"results.json", "per_item.jsonl", "report.md", "report.html", "tables.tex"}
 
 
 def unavailable(*arguments):
@@ -67,7 +69,7 @@ def run(study, *options, output="report"):
 
 def failed(done):
     """The message of a run that stopped as it should: one line on stderr."""
-    assert done.exit_code == 1 and not isinstance(done.exception, (ValueError, OSError)), done.exception
+    assert done.exit_code == 2 and not isinstance(done.exception, (ValueError, OSError)), done.exception
     assert done.stdout == "" and len(done.stderr.strip().splitlines()) == 1
     return done.stderr.strip()
 
@@ -85,7 +87,7 @@ def test_the_real_command(study):
     assert results["metrics"]["rougeL"]["base"] < results["metrics"]["rougeL"]["new"]
 
 
-def test_four_files_with_the_promised_names(study):
+def test_files_with_the_promised_names(study):
     done, folder, results = run(study, "--control", f"off={study.file('off')}")
     assert done.exit_code == 0, done.output
     assert {path.name for path in folder.iterdir()} == FILES
@@ -100,7 +102,7 @@ def test_four_files_with_the_promised_names(study):
         for name in HEADLINE:
             assert fields <= set(table[name])
     for metric in results["controls"]["off"]["metrics"].values():
-        assert {"mean", "vs_baseline", "injected_vs"} == set(metric)
+        assert {"mean", "vs_reference", "main_vs"} == set(metric)
     data = results["data"]
     assert (data["n_rows"], data["n_images"], data["n_participants"], data["n_categories"]) == (24, 6, 4, 3)
     assert set(data["files"]) == {"dataset", "baseline", "injected", "off"} and data["simulated"] is None
@@ -137,7 +139,7 @@ def test_figures_agree_with_the_scores_of_each_row(study):
     _, folder, results = run(study, "--control", f"off={study.file('off')}")
     items = [json.loads(line) for line in (folder / "per_item.jsonl").read_text().splitlines()]
     assert [item["id"] for item in items] == [row["id"] for row in study.rows]
-    assert items[3]["injected"] == study.predictions["injected"][3]["predict"]
+    assert items[3]["captions"]["injected"] == study.predictions["injected"][3]["predict"]
     assert items[3]["controls"]["off"] == study.predictions["off"][3]["predict"]
 
     def mean(system, metric, keep=lambda item: True):
@@ -150,8 +152,8 @@ def test_figures_agree_with_the_scores_of_each_row(study):
         assert entry["pct"] == pytest.approx(100 * (new / base - 1))
         control = results["controls"]["off"]["metrics"][metric]
         assert control["mean"] == pytest.approx(off)
-        assert control["vs_baseline"]["diff"] == pytest.approx(off - base)
-        assert control["injected_vs"]["diff"] == pytest.approx(new - off)
+        assert control["vs_reference"]["diff"] == pytest.approx(off - base)
+        assert control["main_vs"]["diff"] == pytest.approx(new - off)
         social = results["categories"]["Social"][metric]
         assert social["base"] == pytest.approx(mean("baseline", metric, lambda item: item["category"] == "Social"))
         assert social["n"] == 8 and social["n_images"] == 2
@@ -160,10 +162,11 @@ def test_figures_agree_with_the_scores_of_each_row(study):
 def test_page_is_self_contained_and_well_formed(study):
     _, folder, _ = run(study)
     page = (folder / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 6  # image and overlay of one example per category
+    assert page.count("data:image/png;base64,") == 48  # image and overlay of 24 examples
     without_images = re.sub(r"data:image/\w+;base64,[\w+/=]+", "", page)
-    assert not re.search(r"https?:|//\w|@import|<script|<link|url\(", without_images)
+    assert not re.search(r"https?:|//\w|@import|<link|url\(", without_images)
     ET.fromstring(re.search(r"<svg class=\"plot\".*?</svg>", page, re.DOTALL).group())
+    assert without_images.count("<script>") == 1 and GALLERY_SCRIPT in page
     for text in ("Table 1", "Table 2", "Target", "Baseline", "Injected"):
         assert text in page
 
@@ -178,7 +181,7 @@ def test_texts_of_the_user_are_escaped(study):
     done, folder, _ = run(study, "--title", HOSTILE, "--simulated", HOSTILE)
     assert done.exit_code == 0, done.output
     page = (folder / "report.html").read_text()
-    assert "<script" not in page and page.count("&lt;script&gt;") >= 5
+    assert page.count("<script") == 1 and page.count("&lt;script&gt;") >= 5  # the page's own
     markdown = (folder / "report.md").read_text()
     assert "<script" not in markdown
     assert r"\|pipe\| \*star\*" in markdown
@@ -323,6 +326,7 @@ def test_nothing_is_half_written_when_the_disk_fails(study, monkeypatch):
     [
         (["--control", "off"], "--control off is not NAME=FILE"),
         (["--control", "baseline=x.jsonl"], "the name baseline is taken"),
+        (["--control", "people=x.jsonl"], "the name people is taken"),
         (["--control", "off=nowhere.jsonl"], "nowhere.jsonl cannot be read"),
         (["--cs-model", "nowhere"], "--cs-model nowhere is no folder"),
     ],
@@ -355,13 +359,8 @@ def test_markdown_tables_are_whole(study):
     blocks = [block for block in (folder / "report.md").read_text().split("\n\n") if block.startswith("|")]
     shown = 7 + 2  # BLEU (where it is installed) and the sentence cosine stand in table 1 and the control
     shown -= importlib.util.find_spec("sacrebleu") is None
-    assert [len(block.splitlines()) for block in blocks] == [
-        2 + shown,
-        2 + shown,
-        2 + 4,
-        2 + 3,
-        2 + shown,
-    ]  # table 1 with other tests, captions, table 2, the control
+    # table 1 with other tests, table 2, the control, captions
+    assert [len(block.splitlines()) - 2 for block in blocks] == [shown, shown, 3, shown, 4]
     for block in blocks:
         assert len({re.sub(r"\\\|", "", line).count("|") for line in block.splitlines()}) == 1
 

@@ -34,8 +34,19 @@ def write_scores(path, images=30, people=20, **changes):
                 if (image + person) % 5 == 0:
                     continue
                 noise = 0.3**0.5 * of_image[image] + 0.1**0.5 * of_person[person] + 0.6**0.5 * rng.normal()
-                scores = {"baseline": {"rougeL": 0.3, "meteor": None}, "injected": {"rougeL": 0.32 + 0.1 * noise}}
-                item = {"image_id": f"i{image}", "participant": f"p{person}", "scores": scores} | changes
+                scores = {
+                    "baseline": {"rougeL": 0.3, "meteor": None},
+                    "injected": {"rougeL": 0.32 + 0.1 * noise, "meteor": None},
+                }
+                item = {
+                    "row": image * people + person,
+                    **{"id": "", "image_id": f"i{image}", "participant": f"p{person}", "category": None, "groups": {}},
+                    **{"image": None, "saliency": None, "target": "said", "controls": {}, "simulated": None},
+                    "captions": {"baseline": "one", "injected": "other"},
+                    "scores": scores,
+                    "human": {"rougeL": None, "meteor": None},
+                }
+                item |= changes
                 file.write(json.dumps(item) + "\n")
     return path
 
@@ -107,23 +118,23 @@ def test_estimates_from_scores(tmp_path):
 )
 def test_bad_options(options, message):
     done = run(*options)
-    assert done.exit_code == 1 and done.stdout == "" and len(done.stderr.strip().splitlines()) == 1
+    assert done.exit_code == 2 and done.stdout == "" and len(done.stderr.strip().splitlines()) == 1
     assert message in done.stderr
 
 
 @pytest.mark.parametrize(
     ("changes", "options", "message"),
     [
-        ({}, ["--metric", "meteor"], "line 1 has no score meteor: give --metric one of rougeL"),
-        ({"participant": None}, [], "line 1 names no participant"),
+        ({}, ["--metric", "meteor"], "has no scores meteor: give --metric one of rougeL"),
+        ({"participant": None}, [], "row 1 names no participant"),
         ({"image_id": "one"}, [], "cannot be told apart"),
-        ({"scores": None}, [], "line 1 is no line of a per_item.jsonl"),
-        ({"scores": {"baseline": {"rougeL": 1}, "injected": {"rougeL": 1}}}, [], "no spread"),
+        ({"scores": None}, [], "line 1 is no record of this version of eval.compare"),
+        ({"scores": {key: {"rougeL": 1, "meteor": None} for key in ("baseline", "injected")}}, [], "no spread"),
     ],
 )
 def test_scores_that_allow_no_estimate(tmp_path, changes, options, message):
     done = run("--scores", write_scores(tmp_path / "scores.jsonl", 4, 3, **changes), *options)
-    assert done.exit_code == 1 and message in done.stderr and "scores.jsonl" in done.stderr
+    assert done.exit_code == 2 and message in done.stderr and "scores.jsonl" in done.stderr
 
 
 def test_an_empty_file_of_scores(tmp_path):

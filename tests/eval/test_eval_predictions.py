@@ -77,9 +77,9 @@ def test_a_line_separator_inside_a_caption_is_no_new_line(study):
     [
         ("", "is empty"),
         ('{"predict": "a", "label": "b"}\n{"predict": "a", "la', r"line 2 is no JSON"),
-        ('{"predict": "a"}', r'line 1 has no text in "label"'),
-        ('{"predict": 3, "label": "a"}', r'line 1 has no text in "predict"'),
-        ("[1]", r"line 1 is no JSON object"),
+        ('{"predict": "a"}', r"line 1 has no id, and not all rows"),
+        ('{"predict": 3, "label": "a"}', r"line 1 has no text in predict"),
+        ("[1]", r"row 0 is no JSON object"),
     ],
 )
 def test_broken_prediction_files(study, content, message):
