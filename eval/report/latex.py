@@ -52,7 +52,10 @@ def _table1(results: dict[str, Any]) -> str:
     for system, found in results["systems"].items():
         entries = [found["metrics"][name] for name in HEADLINE]
         rows += [
-            (escape(capitalised(system)), [mean(entry["new"], name) for name, entry in zip(HEADLINE, entries, strict=True)]),
+            (
+                escape(capitalised(system)),
+                [mean(entry["new"], name) for name, entry in zip(HEADLINE, entries, strict=True)],
+            ),
             (r"\quad Diff (\%)", [_change(entry) for entry in entries]),
             (r"\quad $p$", [_p(entry["p_two_way"]) for entry in entries]),
         ]

@@ -31,8 +31,8 @@ def _data(results: dict[str, Any]) -> list[str]:
     if data["simulated"]:
         found.append(f"The data are simulated. {data['simulated']}")
     found.append(
-        f"We compared the captions of {_listed(systems)} with those of {reference} on {_count(data['n_rows'], 'caption')} "
-        f"of {_count(data['n_images'], 'image')}{people}{groups}."
+        f"We compared the captions of {_listed(systems)} with those of {reference} on "
+        f"{_count(data['n_rows'], 'caption')} of {_count(data['n_images'], 'image')}{people}{groups}."
     )
     if left_out := data["n_rows_dataset"] - data["n_rows"]:
         found.append(
@@ -41,7 +41,7 @@ def _data(results: dict[str, Any]) -> list[str]:
         )
     if results["controls"]:
         names = list(results["controls"])
-        found.append(f"{_listed(names)} served as {'a control' if len(names) == 1 else 'controls'}.")
+        found.append(f"As {'a control' if len(names) == 1 else 'controls'} served {_listed(names)}.")
     if empty := sum(data["empty_captions"].values()):
         found.append(f"{_count(empty, 'empty caption')} scored 0.")
     return found
@@ -77,8 +77,8 @@ def _tests(results: dict[str, Any]) -> list[str]:
     if "image x participant" in clusterings:
         found.append(
             "Paired differences were tested with a two-sided t-test whose standard error is clustered by image and by "
-            "participant at once (Cameron, Gelbach and Miller, 2011) and not smaller than either one-way estimate, with "
-            "as many degrees of freedom as the smaller number of clusters less one."
+            "participant at once (Cameron, Gelbach and Miller, 2011) and not smaller than either one-way estimate, "
+            "with as many degrees of freedom as the smaller number of clusters less one."
         )
     else:
         found.append(
@@ -87,7 +87,8 @@ def _tests(results: dict[str, Any]) -> list[str]:
         )
     found.append(
         "Confidence intervals are at the 95% level, those of percent changes by the delta method. P values were "
-        "corrected by Holm's method over the paper's seven metrics, and separately over all cells of each table by group."
+        "corrected by Holm's method over the paper's seven metrics, and separately over all cells of each table of "
+        "groups."
     )
     checks = []
     if flips:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.eval.comparing import Letters, unavailable
+
 
 CATEGORIES = ("Abstraction", "Object", "Social")
 SHAPES = ("circle", "square", "triangle", "star")
@@ -74,3 +76,21 @@ class Study:
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
     return Study(tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def cosine():
+    from eval.metrics import TokenCosine
+
+    return TokenCosine()
+
+
+@pytest.fixture
+def quick_metrics(monkeypatch, cosine, tmp_path):
+    """Java, WordNet and the encoder take seconds to start; `test_the_real_command` starts them all."""
+    monkeypatch.setattr("eval.metrics.meteor.JavaMeteor", unavailable)
+    monkeypatch.setattr("eval.metrics.meteor.NltkMeteor", lambda: Letters("meteor_nltk", 0.002))
+    monkeypatch.setattr("eval.metrics.cider.Cider", unavailable)
+    monkeypatch.setattr("eval.metrics.objects.NamedObjects", unavailable)
+    monkeypatch.setattr("eval.metrics.encoder.Encoder", lambda model, prefix_space: cosine.encoder)
+    monkeypatch.setattr("eval.scoring.cache.default_path", lambda: tmp_path / "scores.sqlite")

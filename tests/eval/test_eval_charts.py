@@ -15,6 +15,7 @@ def entry(diff, ci95):
 def test_plot_is_to_scale():
     results = {
         "reference": "baseline",
+        "metrics": {name: entry(0.1, (0.05, 0.15)) for name in HEADLINE},
         "systems": {"injected": {"metrics": {name: entry(0.1, (0.05, 0.15)) for name in HEADLINE}}},
         "controls": {"off": {"metrics": {name: {"vs_reference": entry(-0.1, None)} for name in HEADLINE}}},
     }
@@ -33,6 +34,7 @@ def test_plot_without_any_difference():
     plot = ForestPlot(
         {
             "reference": "baseline",
+            "metrics": {name: entry(0.0, None) for name in HEADLINE},
             "systems": {"injected": {"metrics": {name: entry(0.0, None) for name in HEADLINE}}},
             "controls": {},
         }

@@ -15,63 +15,15 @@ import pytest
 from typer.testing import CliRunner
 
 from eval.compare import app
-from eval.errors import MetricUnavailableError
 from eval.metrics import HEADLINE
+from tests.eval.comparing import Letters, failed, run, unavailable
 
+
+pytestmark = pytest.mark.usefixtures("quick_metrics")
 
 HOSTILE = "<script>alert('x')</script> & |pipe| *star*"
 GALLERY_SCRIPT = files("eval.report").joinpath("templates/gallery.js").read_text().strip()
 FILES = {"results.json", "per_item.jsonl", "report.md", "report.html", "tables.tex"}
-
-
-def unavailable(*arguments):
-    raise MetricUnavailableError("not in this test")
-
-
-class Letters:
-    """A stand-in for a METEOR: the number of letters, in a range that tells two of them apart."""
-
-    def __init__(self, name, factor):
-        self.name, self.factor = name, factor
-        self.title, self.signature, self.notes = f"{name} title", f"impl:{name}", f"Notes on {name}."
-
-    def score(self, predictions, references):
-        assert all(isinstance(texts, list) for texts in references)
-        return {self.name: [self.factor * len(text) for text in predictions]}
-
-
-@pytest.fixture(scope="module")
-def cosine():
-    from eval.metrics import TokenCosine
-
-    return TokenCosine()
-
-
-@pytest.fixture(autouse=True)
-def quick_metrics(monkeypatch, cosine, tmp_path):
-    """Java, WordNet and the encoder take seconds to start; `test_the_real_command` starts them all."""
-    monkeypatch.setattr("eval.metrics.meteor.JavaMeteor", unavailable)
-    monkeypatch.setattr("eval.metrics.meteor.NltkMeteor", lambda: Letters("meteor_nltk", 0.002))
-    monkeypatch.setattr("eval.metrics.cider.Cider", unavailable)
-    monkeypatch.setattr("eval.metrics.objects.NamedObjects", unavailable)
-    monkeypatch.setattr("eval.metrics.encoder.Encoder", lambda model, prefix_space: cosine.encoder)
-    monkeypatch.setattr("eval.scoring.cache.default_path", lambda: tmp_path / "scores.sqlite")
-
-
-def run(study, *options, output="report"):
-    """The command's result, and what it wrote."""
-    folder = study.folder / output
-    files = ("--baseline", study.file("baseline"), "--injected", study.file("injected"), "--dataset", study.dataset)
-    done = CliRunner().invoke(app, [str(part) for part in (*files, "--output", folder, *options)])
-    results = json.loads((folder / "results.json").read_text()) if (folder / "results.json").exists() else None
-    return done, folder, results
-
-
-def failed(done):
-    """The message of a run that stopped as it should: one line on stderr."""
-    assert done.exit_code == 2 and not isinstance(done.exception, (ValueError, OSError)), done.exception
-    assert done.stdout == "" and len(done.stderr.strip().splitlines()) == 1
-    return done.stderr.strip()
 
 
 def test_the_real_command(study):

@@ -101,7 +101,7 @@ def test_gaps_that_labels_cannot_place(study):
             of[i]["label"] = "same"
     del study.predictions["injected"][5:7]
     study.write()
-    with pytest.raises(InputError, match='its label "same" belongs to 3 rows of .*give the predictions ids'):
+    with pytest.raises(InputError, match=r'its label "same" belongs to 3 rows of .*give the predictions ids'):
         join(study, study.file("injected"), allow_partial=True)
 
 
@@ -156,5 +156,5 @@ def test_an_id_that_several_rows_have(study, own_file):
 def test_nothing_in_common(study, own_file):
     made = records(study)
     paths = {name: own_file(f"{name}.jsonl", half) for name, half in (("a", made[:12]), ("b", made[12:]))}
-    with pytest.raises(InputError, match="No row of .* has a prediction of every system"):
+    with pytest.raises(InputError, match=r"No row of .* has a prediction of every system"):
         read_joined(study.dataset, paths, allow_partial=True)

@@ -67,7 +67,9 @@ class CategoryBars:
             BarPanel(
                 LABELS[name],
                 [
-                    self._bar(table[group][name], system, group, y + self.name_height + self.bar_height * (system + 0.5))
+                    self._bar(
+                        table[group][name], system, group, y + self.name_height + self.bar_height * (system + 0.5)
+                    )
                     for group, y in tops.items()
                     for system, table in enumerate(tables)
                     if table[group][name]["diff"] is not None
