@@ -84,7 +84,7 @@ def test_the_demo_shows_a_real_and_large_effect(tmp_path):
 
     shuffled = results["controls"]["shuffle"]["metrics"]
     for name in ("rougeL", "cs_f1"):
-        advantage = shuffled[name]["vs_baseline"]
+        advantage = shuffled[name]["vs_reference"]
         assert advantage["ci95"][0] < 0 or advantage["diff"] < 0.05 * metrics[name]["diff"], name
 
     # Where the map is moved from one thing to another, the caption goes there too.
