@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from eval.inputs.joining import Joined
     from eval.progress import Progress
-    from eval.scoring.columns import Column
+    from eval.scoring.column import Column
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -309,6 +309,7 @@ def _from_captions(options: dict[str, Any]) -> _Source:
         {
             "references": kind,
             "reference": targets.text,
+            "people": targets.human_text,
             "cs_model": None if options["cs_model"] is None else str(options["cs_model"]),
             **{name: options[name] for name in ("cs_preset", "cs_layer", "cs_idf")},
             "cs_rescale": rescale,

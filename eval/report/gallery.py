@@ -18,7 +18,7 @@ from PIL import Image
 from eval.inputs.dataset import Row
 from eval.inputs.joining import Joined
 from eval.metrics import HEADLINE
-from eval.scoring.columns import Column
+from eval.scoring.column import Column
 from llamafactory_gaze.saliency import SaliencyMapError, overlay, read_saliency_map
 
 

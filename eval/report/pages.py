@@ -19,7 +19,7 @@ from eval.report.gallery import Example
 from eval.report.latex import latex_tables
 from eval.report.methods import methods_paragraph
 from eval.results.items import per_item
-from eval.scoring.columns import Column
+from eval.scoring.column import Column
 from llamafactory_gaze.data.provenance import file_sha256
 
 
@@ -37,6 +37,11 @@ OTHER_TESTS_NOTE = (
     "standard deviations of the differences. Win rate: share of captions that got better, ties as half. Detectable: "
     "the smallest true difference of scores that a study like this one would find in 80 of 100 cases."
 )
+
+
+def people_note(settings: dict[str, Any]) -> str:
+    """What the human ceiling is."""
+    return " ".join(filter(None, (PEOPLE_NOTES[settings["references"]], settings.get("people"))))
 
 
 def methods_note(results: dict[str, Any]) -> str:
@@ -140,7 +145,7 @@ def render(name: str, results: dict[str, Any], drawn: dict[str, Any], examples: 
         methods=methods_paragraph(results),
         without_mixed_model=without_mixed_model,
         compared_with=COMPARED_WITH[results["settings"]["references"]],
-        people_note=PEOPLE_NOTES[results["settings"]["references"]],
+        people_note=people_note(results["settings"]),
     )
 
 

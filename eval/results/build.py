@@ -29,7 +29,7 @@ from eval.metrics.captions import describe
 from eval.results import provenance
 from eval.results.contrasts import Study
 from eval.results.notes import notes
-from eval.scoring.columns import Column
+from eval.scoring.column import Column
 from eval.statistics.clustered import LEVEL
 from eval.statistics.permutation import RESAMPLES, SEED
 

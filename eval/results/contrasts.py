@@ -10,7 +10,7 @@ import numpy as np
 
 from eval.inputs.joining import Joined
 from eval.metrics import HEADLINE, LABELS
-from eval.scoring.columns import Column
+from eval.scoring.column import Column
 from eval.significance import Contrast, contrast, with_holm, with_image_flips, with_mixed_model
 
 

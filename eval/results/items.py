@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from eval.inputs.joining import Joined
-from eval.scoring.columns import Column
+from eval.scoring.column import Column
 
 
 def per_item(joined: Joined, columns: dict[str, Column], simulated: str | None) -> Iterator[dict[str, Any]]:

@@ -19,7 +19,7 @@ from eval.inputs.dataset import Row
 from eval.inputs.files import json_records
 from eval.inputs.joining import Counts, Joined
 from eval.metrics import LABELS
-from eval.scoring.columns import Column
+from eval.scoring.column import Column
 from llamafactory_gaze.data.provenance import file_sha256
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from eval.inputs.joining import read_joined
 from eval.metrics import HEADLINE
 from eval.report.gallery import draw_rows, make_examples, mark_differences
-from eval.scoring.columns import Column
+from eval.scoring.column import Column
 
 
 @pytest.fixture

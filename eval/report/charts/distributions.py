@@ -9,7 +9,7 @@ import numpy as np
 from eval.inputs.joining import Joined
 from eval.metrics import HEADLINE, LABELS
 from eval.report.charts.axis import Axis
-from eval.scoring.columns import Column
+from eval.scoring.column import Column
 
 
 BINS = 20  # from 0 to 1

@@ -9,7 +9,7 @@ import numpy as np
 from eval.inputs.joining import Joined
 from eval.metrics import HEADLINE, LABELS
 from eval.report.charts.axis import Axis, signed
-from eval.scoring.columns import Column
+from eval.scoring.column import Column
 
 
 METRICS = ("cs_f1", "rougeL", *HEADLINE)  # the first two that have scores are drawn
