@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
+from types import SimpleNamespace
+
 from rouge_score.rouge_scorer import RougeScorer
+from rouge_score.tokenize import tokenize
 
 from eval.metrics.base import PairMetric, Scores, make_signature, package
+from eval.metrics.porter import Stemmer
 
 
 class Rouge(PairMetric):
@@ -19,7 +24,9 @@ class Rouge(PairMetric):
 
     def score_pairs(self, pairs: list[tuple[str, str]]) -> Scores:
         """Scores `rouge1`, `rouge2` and `rougeL`; see `PairMetric.score_pairs`."""
-        scorer = RougeScorer(list(self.names), use_stemmer=True)
+        # The package's own tokenizer, but each text and each word once: a caption stands in dozens of pairs.
+        words = SimpleNamespace(tokenize=cache(partial(tokenize, stemmer=Stemmer)))
+        scorer = RougeScorer(list(self.names), tokenizer=words)
         found = [scorer.score(reference, text) for text, reference in pairs]
         return {name: [float(pair[name].fmeasure) for pair in found] for name in self.names}
 
