@@ -10,17 +10,28 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from eval.errors import MetricUnavailableError
+from eval.metrics.recent import Recent
 
 
 TOKENIZER = "ptb-corenlp-3.4.1-lowercase-nopunct"  # for signatures
+
+_recent: Recent[str] = Recent(limit=50_000, size=lambda tokens: 1)  # texts: METEOR and CIDEr ask for the same ones
 
 
 def tokenize(texts: Iterable[str]) -> list[str]:
     """Each text as PTB tokens between spaces, lower case, without COCO's list of punctuation marks.
 
+    Java starts once for all texts that are not among the last 50,000, which are remembered.
+
     Raises:
         MetricUnavailableError: no pycocoevalcap, no Java, or a Java that fails.
     """
+    given = list(texts)
+    tokens = _recent.get(given, _tokenize)
+    return [tokens[text] for text in given]
+
+
+def _tokenize(texts: list[str]) -> list[str]:
     jar = pycocoevalcap_home() / "tokenizer" / "stanford-corenlp-3.4.1.jar"
     from pycocoevalcap.tokenizer.ptbtokenizer import PUNCTUATIONS
 
