@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import re
 import tempfile
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 from eval import wordnet
 from eval.errors import MetricUnavailableError
 from eval.metrics import ptb
 from eval.metrics.base import PairMetric, Scores, fingerprint, make_signature, package
+from eval.metrics.porter import Stemmer
 
 
 class JavaMeteor(PairMetric):
@@ -29,6 +32,7 @@ class JavaMeteor(PairMetric):
 
     title = "Java METEOR 1.5, PTB tokens"
     names = ("meteor",)
+    piece = 25_000  # each start reads a table of paraphrases, for seconds
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,11 +86,12 @@ class NltkMeteor(PairMetric):
         """Score `meteor_nltk`; see `PairMetric.score_pairs`."""
         from nltk.translate.meteor_score import single_meteor_score
 
-        reader = wordnet.reader(self.corpus)
-        tokens = {text: _treebank_words(text) for pair in pairs for text in pair}
+        words = cache(_treebank_words)
+        synonyms = SimpleNamespace(synsets=cache(wordnet.reader(self.corpus).synsets))
         return {
             "meteor_nltk": [
-                single_meteor_score(tokens[reference], tokens[text], wordnet=reader) for text, reference in pairs
+                single_meteor_score(words(reference), words(text), stemmer=Stemmer, wordnet=synonyms)
+                for text, reference in pairs
             ]
         }
 

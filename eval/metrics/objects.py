@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cached_property
+from functools import cache
 
 from eval import wordnet
 from eval.metrics.base import CaptionMetric, Scores, make_signature, package
@@ -31,9 +31,10 @@ class NamedObjects(CaptionMetric):
 
     def _score(self, predictions: list[str], references: list[list[str]]) -> Scores:
         """Score `named`; in place of reference captions stand lists of names, none of them empty."""
+        lemmas = cache(self._lemmas)
         return {
             "named": [
-                sum(self._names(text, name) for name in several) / len(several)
+                sum(_contains(lemmas(text), lemmas(name)) for name in several) / len(several)
                 for text, several in zip(predictions, references, strict=True)
             ]
         }
@@ -49,18 +50,11 @@ class NamedObjects(CaptionMetric):
             avg="mean",
         )
 
-    def _names(self, text: str, name: str) -> bool:
-        words, wanted = (self._lemmas(one) for one in (text, name))
-        size = len(wanted)
-        return size > 0 and any(words[i : i + size] == wanted for i in range(len(words) - size + 1))
-
     def _lemmas(self, text: str) -> list[str]:
-        if text not in self._known:
-            reader = wordnet.reader(self.corpus)
-            words = re.findall(r"\w+", text.lower())
-            self._known[text] = [reader.morphy(word, reader.NOUN) or word for word in words]
-        return self._known[text]
+        reader = wordnet.reader(self.corpus)
+        return [reader.morphy(word, reader.NOUN) or word for word in re.findall(r"\w+", text.lower())]
 
-    @cached_property
-    def _known(self) -> dict[str, list[str]]:
-        return {}
+
+def _contains(words: list[str], wanted: list[str]) -> bool:
+    size = len(wanted)
+    return size > 0 and any(words[i : i + size] == wanted for i in range(len(words) - size + 1))
