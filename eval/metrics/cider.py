@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 from eval.errors import MetricUnavailableError
 from eval.metrics import ptb
@@ -29,6 +31,7 @@ class Cider(CaptionMetric):
 
     title = "CIDEr-D, PTB tokens"
     names = ("cider",)
+    piece = 25_000  # each may start the tokenizer
 
     def __init__(self, documents: Sequence[Sequence[str]] | None = None) -> None:
         super().__init__()
@@ -41,15 +44,11 @@ class Cider(CaptionMetric):
     def _score(self, predictions: list[str], references: list[list[str]]) -> Scores:
         from pycocoevalcap.cider.cider_scorer import CiderScorer, cook_refs, cook_test
 
-        documents = references if self.documents is None else self.documents
-        texts = list(dict.fromkeys([*predictions, *(text for some in (*references, *documents) for text in some)]))
-        tokens = dict(zip(texts, ptb.tokenize(texts), strict=True))
-
+        tokens = _tokens(predictions, *references)
         scorer = CiderScorer()
-        scorer.crefs = [cook_refs([tokens[text] for text in several]) for several in documents]
-        scorer.compute_doc_freq()
+        scorer.document_frequency = _frequencies(references) if self.documents is None else self._frequencies
         # The scorer takes the number of its references for that of the documents: so many captions at a time.
-        size = len(documents)
+        size = len(references if self.documents is None else self.documents)
         scores: list[float] = []
         for start in range(0, len(predictions), size):
             several = references[start : start + size]
@@ -58,6 +57,10 @@ class Cider(CaptionMetric):
             scorer.crefs += [[]] * (size - len(several))
             scores += map(float, scorer.compute_cider())
         return {"cider": scores}
+
+    @cached_property
+    def _frequencies(self) -> Counter[tuple[str, ...]]:
+        return _frequencies(self.documents or ())
 
     @property
     def signature(self) -> str:
@@ -68,3 +71,21 @@ class Cider(CaptionMetric):
         return make_signature(
             impl=package("pycocoevalcap"), variant="cider-d", tok=ptb.TOKENIZER, n=4, sigma=6, df=df, avg="mean"
         )
+
+
+def _frequencies(documents: Sequence[Sequence[str]]) -> Counter[tuple[str, ...]]:
+    """In how many of the documents each run of words stands; 0 for unknown ones, which asking for does not add."""
+    from pycocoevalcap.cider.cider_scorer import CiderScorer, cook_refs
+
+    tokens = _tokens(*documents)
+    scorer = CiderScorer()
+    scorer.document_frequency = Counter()
+    for several in documents:  # one at a time: the runs of words of all of them would fill the memory
+        scorer.crefs = [cook_refs([tokens[text] for text in several])]
+        scorer.compute_doc_freq()
+    return scorer.document_frequency
+
+
+def _tokens(*texts: Iterable[str]) -> dict[str, str]:
+    different = list(dict.fromkeys(text for some in texts for text in some))
+    return dict(zip(different, ptb.tokenize(different), strict=True))
