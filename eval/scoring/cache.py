@@ -20,6 +20,8 @@ from eval.scoring.references import Item
 
 Found = dict[Item, dict[str, float]]  # the scores of each item by name
 
+_AT_ONCE = 500  # keys of a question; SQLite may allow no more than 999
+
 
 def default_path() -> Path:
     """The file in `$XDG_CACHE_HOME`, else in `~/.cache`."""
@@ -55,12 +57,17 @@ class ScoreCache:
         found: Found = {}
         if self._database is None:
             return found
+        of_key = {_key(signature, item): item for item in items}
+        keys = list(of_key)
         try:
-            for item in items:
-                key = _key(signature, item)
-                row = self._database.execute("SELECT scores, check_sum FROM scores WHERE key = ?", (key,)).fetchone()
-                if row is not None and row[1] == _check_sum(key, row[0]):
-                    found[item] = json.loads(row[0])
+            for start in range(0, len(keys), _AT_ONCE):
+                some = keys[start : start + _AT_ONCE]
+                places = ", ".join("?" * len(some))
+                for key, text, check_sum in self._database.execute(
+                    f"SELECT * FROM scores WHERE key IN ({places})", some
+                ):
+                    if check_sum == _check_sum(key, text):
+                        found[of_key[key]] = json.loads(text)
         except sqlite3.Error:
             return {}
         return found

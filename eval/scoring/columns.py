@@ -1,11 +1,14 @@
-"""Every metric for every system and for people, in one pass: a metric starts once and sees each text once."""
+"""Every metric for every system and for people, in pieces of some rows.
+
+The captions of one image are scored one after the other, as they share references and words, which the metrics remember
+for a while. The scores of a piece go into the cache at once: a run that was killed goes on where it was.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -71,7 +74,7 @@ def score_all(
 
     Args:
         cache: where scores of earlier runs are; None for none.
-        progress: is told the name of each step.
+        progress: is told the name of each step, and how many of the rows are done.
 
     Returns:
         columns in the order of `LABELS`. `meteor` is the Java program where it runs, else NLTK's, and says which;
@@ -80,19 +83,13 @@ def score_all(
     """
     from eval.metrics import Bleu, Cider, JavaMeteor, NltkMeteor, Rouge
 
-    run = _Run(joined, references, cache or ScoreCache(None))
-    progress("ROUGE")
-    columns = run.columns(Rouge, ["rouge1", "rouge2", "rougeL"])
-    progress("METEOR (NLTK)")
-    nltk = run.columns(NltkMeteor, ["meteor_nltk"])["meteor_nltk"]
-    progress("METEOR (Java)")
-    java = run.columns(JavaMeteor, ["meteor"])["meteor"]
-    progress("BLEU and CIDEr")
-    columns |= run.columns(Bleu, ["bleu4"])
-    columns |= run.columns(lambda: Cider(references.documents), ["cider"])
-    progress("CS (sentence encoder)")
+    run = _Run(joined, references, cache or ScoreCache(None), progress)
+    columns = run.columns("ROUGE", (Rouge, ["rouge1", "rouge2", "rougeL"]))
+    nltk = run.columns("METEOR (NLTK)", (NltkMeteor, ["meteor_nltk"]))["meteor_nltk"]
+    java = run.columns("METEOR (Java)", (JavaMeteor, ["meteor"]))["meteor"]
+    columns |= run.columns("BLEU", (Bleu, ["bleu4"]))
+    columns |= run.columns("CIDEr", (lambda: Cider(references.documents), ["cider"]))
     columns |= _cosine(run, cosine or CosineOptions())
-    progress("Objects named")
     columns |= _objects(run)
 
     if java.scores is not None:
@@ -104,76 +101,119 @@ def score_all(
     return {name: columns[name] for name in LABELS if name in columns}
 
 
+Maker = tuple[Callable[[], CaptionMetric], Sequence[str]]  # makes a metric; its scores that become columns
+ItemsOf = Callable[[int], list[list[Item]]]  # from the number of a row to its items, by system and last for people
+
+
 class _Run:
     """The captions to be scored, and the scores of earlier runs."""
 
-    def __init__(self, joined: Joined, references: References, cache: ScoreCache) -> None:
-        self.joined, self.references, self.cache = joined, references, cache
+    def __init__(self, joined: Joined, references: References, cache: ScoreCache, progress: Progress) -> None:
+        self.rows, self.captions = joined.rows, joined.captions
+        self.references, self.cache, self.progress = references, cache, progress
+        self.order = sorted(range(len(self.rows)), key=lambda i: self.rows[i].image_id)
 
-    def columns(self, make: Callable[[], CaptionMetric], names: Sequence[str]) -> dict[str, Column]:
-        """The columns of a metric against the rows' references."""
-        rows, references = self.joined.rows, self.references
-        systems = [
-            [[(caption, references.of(row))] for caption, row in zip(captions, rows, strict=True)]
-            for captions in self.joined.captions.values()
-        ]
-        return self._columns(make, {name: name for name in names}, systems, [references.human(row) for row in rows])
+    def columns(self, step: str, *makers: Maker) -> dict[str, Column]:
+        """The columns of metrics against the rows' references. Several metrics take turns, piece by piece."""
+        tables = [_Table(make, {name: name for name in names}, self.references.tag) for make, names in makers]
+        return self._fill(step, tables, self._against_references)
 
     def named(
         self, make: Callable[[], CaptionMetric], column: str, objects: Callable[[Row], tuple[str, ...]]
     ) -> Column:
         """A column of `NamedObjects`; the human score is that of the row's own caption."""
-        rows = self.joined.rows
-        everyone = [*self.joined.captions.values(), [row.target for row in rows]]
-        *systems, human = [
-            [[(caption, objects(row))] if objects(row) else [] for caption, row in zip(captions, rows, strict=True)]
-            for captions in everyone
-        ]
-        return self._columns(make, {column: "named"}, systems, human)[column]
 
-    def scores(self, metric: CaptionMetric, items: Sequence[Item]) -> dict[Item, dict[str, float]]:
+        def items_of(i: int) -> list[list[Item]]:
+            names = objects(self.rows[i])
+            texts = (*(captions[i] for captions in self.captions.values()), self.rows[i].target)
+            return [[(text, names)] if names else [] for text in texts]
+
+        return self._fill("Objects named", [_Table(make, {column: "named"}, "refs:objects")], items_of)[column]
+
+    def scores(self, metric: CaptionMetric, signature: str, items: Sequence[Item]) -> dict[Item, dict[str, float]]:
         """The scores of items; equal ones, and those that are known from earlier runs, are not computed."""
         wanted = list(dict.fromkeys(items))
-        found = self.cache.get(metric.signature, wanted)
+        found = self.cache.get(signature, wanted)
         fresh = [item for item in wanted if item not in found]
         if fresh:
             values = metric.score([text for text, _ in fresh], [list(references) for _, references in fresh])
             new = {item: {name: float(of[i]) for name, of in values.items()} for i, item in enumerate(fresh)}
-            self.cache.add(metric.signature, new)
+            self.cache.add(signature, new)
             found |= new
         return found
 
-    def _columns(
-        self,
-        make: Callable[[], CaptionMetric],
-        names: dict[str, str],
-        systems: list[list[list[Item]]],
-        human: list[list[Item]],
-    ) -> dict[str, Column]:
-        """Columns (name -> the metric's name for it) of means over the items of each row."""
+    def _against_references(self, i: int) -> list[list[Item]]:
+        row = self.rows[i]
+        references = self.references.of(row)
+        return [*([(captions[i], references)] for captions in self.captions.values()), self.references.human(row)]
+
+    def _fill(self, step: str, tables: Sequence[_Table], items_of: ItemsOf) -> dict[str, Column]:
+        """The columns of metrics; a row's score is the mean over its items."""
+        shape = (len(self.captions) + 1, len(self.rows))
+        values = {name: np.full(shape, np.nan) for table in tables for name in table.names}
+        done = 0
+        self.progress(step, done, len(self.rows))
+        for piece in self._pieces(items_of, min(table.piece for table in tables)):
+            items = [item for row in piece.values() for some in row for item in some]
+            for table in tables:
+                if table.metric is None:
+                    continue
+                try:
+                    found = self.scores(table.metric, table.signature, items)
+                except MetricUnavailableError as error:
+                    table.metric, table.reason = None, str(error)
+                    continue
+                for i, row in piece.items():
+                    for column, name in table.names.items():
+                        for who, some in enumerate(row):
+                            if some:
+                                values[column][who, i] = np.mean([found[item][name] for item in some])
+            done += len(piece)
+            self.progress(step, done, len(self.rows))
+        return {
+            name: table.column(dict(zip(self.captions, values[name], strict=False)), values[name][-1])
+            for table in tables
+            for name in table.names
+        }
+
+    def _pieces(self, items_of: ItemsOf, size: int) -> Iterator[dict[int, list[list[Item]]]]:
+        """The items of all rows by the row's number, in pieces of about `size` pairs of a caption and a reference."""
+        piece: dict[int, list[list[Item]]] = {}
+        pairs = 0
+        for i in self.order:
+            piece[i] = items_of(i)
+            pairs += sum(len(references) for some in piece[i] for _, references in some)
+            if pairs >= size:
+                yield piece
+                piece, pairs = {}, 0
+        if piece:
+            yield piece
+
+
+class _Table:
+    """A metric whose columns (name -> the metric's name for it) are being filled; None where it cannot run."""
+
+    def __init__(self, make: Callable[[], CaptionMetric], names: dict[str, str], tag: str) -> None:
+        self.names, self.tag = names, tag
+        self.metric: CaptionMetric | None = None
+        self.reason: str | None = None
         try:
             metric = make()
-            found = self.scores(metric, [item for rows in (*systems, human) for items in rows for item in items])
-            tag = self.references.tag if "named" not in names.values() else "refs:objects"
-            about: dict[str, Any] = {
-                "implementation": metric.title,
-                "signature": f"{metric.signature}|{tag}",
-                "notes": metric.notes,
-            }
+            self.signature, self.piece = metric.signature, metric.piece  # hashes the files of a model: once
+            self.metric = metric
         except MetricUnavailableError as error:
-            return {name: Column(None, reason=str(error)) for name in names}
+            self.reason, self.piece = str(error), CaptionMetric.piece
 
-        def means(rows: list[list[Item]], name: str) -> np.ndarray:
-            return np.array([np.mean([found[item][name] for item in items]) if items else np.nan for items in rows])
-
-        return {
-            column: Column(
-                dict(zip(self.joined.captions, (means(rows, name) for rows in systems), strict=True)),
-                means(human, name),
-                **about,
-            )
-            for column, name in names.items()
-        }
+    def column(self, scores: dict[str, np.ndarray], human: np.ndarray) -> Column:
+        if self.metric is None:
+            return Column(None, reason=self.reason)
+        return Column(
+            scores,
+            human,
+            implementation=self.metric.title,
+            signature=f"{self.signature}|{self.tag}",
+            notes=self.metric.notes,
+        )
 
 
 def _cosine(run: _Run, options: CosineOptions) -> dict[str, Column]:
@@ -184,23 +224,26 @@ def _cosine(run: _Run, options: CosineOptions) -> dict[str, Column]:
     names = [f"cs_{part}" for part in ("precision", "recall", "f1")]
     try:
         model = options.model or find_model()
-        idf_texts = [row.target for row in run.joined.rows] if options.idf else None
+        idf_texts = [row.target for row in run.rows] if options.idf else None
         encoder = Encoder(model, prefix_space=True)
         metric = TokenCosine(model, idf_texts, encoder)
     except MetricUnavailableError as error:
         return {name: Column(None, reason=str(error)) for name in (*names, "cs_sentence")}
-    columns = run.columns(lambda: metric, names)
-    if options.rescale is not None and columns["cs_f1"].scores is not None:
-        columns |= _rescaled(run, metric, columns, options.rescale)
     # Tokens and sentences come from one pass, unless the layer or the first word's space makes them differ.
     shared = encoder if model.layer is None and model.config.get("model_type") != "roberta" else None
-    columns |= run.columns(lambda: SentenceCosine(replace(model, layer=None), shared), ["cs_sentence"])
+    columns = run.columns(
+        "CS (sentence encoder)",
+        (lambda: metric, names),
+        (lambda: SentenceCosine(replace(model, layer=None), shared), ["cs_sentence"]),
+    )
+    if options.rescale is not None and columns["cs_f1"].scores is not None:
+        columns |= _rescaled(run, metric, columns, options.rescale)
     return columns
 
 
 def _rescaled(run: _Run, metric: CaptionMetric, columns: dict[str, Column], baseline: float | str) -> dict[str, Column]:
     """The columns (x - b) / (1 - b); an empty caption's 0 becomes negative, as in bert-score."""
-    rows, rng = run.joined.rows, random.Random(0)
+    rows, rng = run.rows, random.Random(0)
     if baseline == "random":
         if len({row.image_id for row in rows}) < 2:
             reason = "a baseline of random pairs needs captions of two images at least."
@@ -210,7 +253,7 @@ def _rescaled(run: _Run, metric: CaptionMetric, columns: dict[str, Column], base
             one, other = rng.choice(rows), rng.choice(rows)
             if one.image_id != other.image_id:
                 pairs.append((one.target, (other.target,)))
-        found = run.scores(metric, pairs)
+        found = run.scores(metric, metric.signature, pairs)
         levels = {name: float(np.mean([found[pair][name] for pair in pairs])) for name in metric.names}
         source = f"the mean of {RANDOM_PAIRS} random pairs of human captions of different images (seed 0)"
         tag = f"random{RANDOM_PAIRS},seed0"
@@ -246,5 +289,5 @@ def _objects(run: _Run) -> dict[str, Column]:
     return {
         name: run.named(NamedObjects, name, objects)
         for name, objects in kinds.items()
-        if any(objects(row) for row in run.joined.rows)
+        if any(objects(row) for row in run.rows)
     }

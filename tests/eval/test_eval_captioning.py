@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from eval.errors import InputError, MetricUnavailableError
-from eval.inputs.predictions import Row
+from eval.inputs.dataset import Row
 from eval.metrics.captions import describe
 from eval.metrics.models import find_model
 from eval.scoring.cache import ScoreCache
@@ -187,7 +187,7 @@ def test_who_is_compared_with_whom():
 class Counting:
     """A metric that counts what it is asked for."""
 
-    title, signature, notes = "counting", "impl:counting", ""
+    title, signature, notes, piece = "counting", "impl:counting", "", 10
 
     def __init__(self):
         self.asked = []
@@ -224,7 +224,7 @@ def test_equal_captions_are_scored_once_and_a_second_run_scores_none(study, tmp_
     """Human scores are means over the others; cached scores need neither Java nor an encoder."""
     import numpy as np
 
-    from eval.inputs.predictions import read_joined
+    from eval.inputs.joining import read_joined
 
     def unavailable(*arguments):
         raise MetricUnavailableError("not in this test")
@@ -250,7 +250,7 @@ def test_equal_captions_are_scored_once_and_a_second_run_scores_none(study, tmp_
 
 
 def test_the_human_score_is_the_mean_over_the_others(study, monkeypatch):
-    from eval.inputs.predictions import read_joined
+    from eval.inputs.joining import read_joined
 
     metric = Counting()
     for name in ("meteor.JavaMeteor", "meteor.NltkMeteor", "cider.Cider", "bleu.Bleu", "cosine.TokenCosine"):
@@ -271,7 +271,10 @@ def _only_rouge(metric):
 
     real = _Run.columns
 
-    def columns(self, make, names):
-        return real(self, lambda: metric, ["rougeL"]) if "rougeL" in names else dict.fromkeys(names, Column(None))
+    def columns(self, step, *makers):
+        names = [name for _, names in makers for name in names]
+        if "rougeL" in names:
+            return real(self, step, (lambda: metric, ["rougeL"]))
+        return dict.fromkeys(names, Column(None))
 
     return columns
