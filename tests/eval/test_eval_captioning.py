@@ -187,7 +187,7 @@ def test_who_is_compared_with_whom():
 class Counting:
     """A metric that counts what it is asked for."""
 
-    title, signature, notes = "counting", "impl:counting", ""
+    title, signature, notes, piece = "counting", "impl:counting", "", 10
 
     def __init__(self):
         self.asked = []
@@ -271,7 +271,10 @@ def _only_rouge(metric):
 
     real = _Run.columns
 
-    def columns(self, make, names):
-        return real(self, lambda: metric, ["rougeL"]) if "rougeL" in names else dict.fromkeys(names, Column(None))
+    def columns(self, step, *makers):
+        names = [name for _, names in makers for name in names]
+        if "rougeL" in names:
+            return real(self, step, (lambda: metric, ["rougeL"]))
+        return dict.fromkeys(names, Column(None))
 
     return columns
