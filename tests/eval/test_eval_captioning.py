@@ -267,7 +267,8 @@ def test_the_human_score_is_the_mean_over_the_others(study, monkeypatch):
 
 
 def _only_rouge(metric):
-    from eval.scoring.columns import Column, _Run
+    from eval.scoring.column import Column
+    from eval.scoring.columns import _Run
 
     real = _Run.columns
 
