@@ -7,10 +7,10 @@
 Simulated captions of real English words, seeded: 778 of 30 images by 29 people, about 21 words long, and two systems'
 captions of about 36 words. In the first part `score_all` scores both systems and the human ceiling with all metrics,
 into an empty cache and then again from it. Beside it stand pycocoevalcap (PTB tokenizer, METEOR, CIDEr), NLTK's METEOR
-as evaluate's script calls it, rouge-score, sacrebleu, bert-score and sentence-transformers, called one after another for
-each system and for the pairs of people, as their users would, on the same MiniLM and in this one process after a few
-captions to warm up. The scores must agree; the largest differences are shown. Packages that remember texts within a call
-may do so, and sentences are embedded once a call.
+as evaluate's script calls it, rouge-score, sacrebleu, bert-score and sentence-transformers, called one after another
+for each system and for the pairs of people, as their users would, on the same MiniLM and in this one process after a
+few captions to warm up. The scores must agree; the largest differences are shown. Packages that remember texts within
+a call may do so, and sentences are embedded once a call.
 
 In the second part each size runs in a process of its own with all metrics, but a random BERT, 64 wide, in place of
 MiniLM, so that not the encoder alone is seen. Half of the pairs are of each system, and the human ceiling adds its own.
@@ -61,7 +61,7 @@ def vocabulary() -> list[str]:
 
 
 def made_up(captions: int) -> Joined:
-    """Captions of `CAPTIONS_PER_IMAGE` people an image and of two systems; 40 words of each image come often in them."""
+    """Captions of `CAPTIONS_PER_IMAGE` people an image and of two systems; 40 words of each image come often."""
     rng, words = random.Random(0), vocabulary()
     images = round(captions / CAPTIONS_PER_IMAGE)
     cells = sorted(rng.sample(range(images * PEOPLE), captions))
@@ -276,7 +276,7 @@ def one_size(pairs: int, model: Path) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     missing = [name for name, column in columns.items() if column.scores is None]
     print(
-        f"{pairs:7,} pairs and {people:6,} of people: {taken:6.1f} s, {1000 * taken / (pairs + people):5.2f} ms a pair, "
+        f"{pairs:7,} pairs and {people:6,} of people: {taken:6.1f} s, {1000 * taken / (pairs + people):5.2f} ms each, "
         f"statistics {statistics:.1f} s; largest memory {before >> 10:,} MiB before, {scored >> 10:,} after scoring, "
         f"{peak >> 10:,} at the end, Java {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10:,}; "
         + ", ".join(f"{step} {value:.0f} s" for step, value in steps.items())

@@ -17,6 +17,8 @@ def unavailable(*arguments):
 class Letters:
     """A stand-in for a METEOR: the number of letters, in a range that tells two of them apart."""
 
+    piece = 10  # rows are scored in several pieces
+
     def __init__(self, name, factor):
         self.name, self.factor = name, factor
         self.title, self.signature, self.notes = f"{name} title", f"impl:{name}", f"Notes on {name}."
