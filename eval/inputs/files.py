@@ -70,4 +70,8 @@ def short(text: str, width: int = 70) -> str:
 def _object(record: Any, place: str) -> Record:
     if not isinstance(record, dict):
         raise InputError(f"{place} is no JSON object but {short(json.dumps(record))}.")
+    try:
+        json.dumps(record, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{place} holds half a character (a lone surrogate): was a text cut in the middle?") from None
     return record

@@ -114,12 +114,22 @@ class _Layout:
             )
             captions = [{**item["captions"], **item["controls"]}[name] for name in self.names]
             of = [*(item["scores"][name] for name in self.names), item["human"]]
-            scores = [[np.nan if one[name] is None else float(one[name]) for name in self.metrics] for one in of]
-        except (KeyError, TypeError, ValueError):
+            scores = [[_score(one[name]) for name in self.metrics] for one in of]
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise _foreign(place) from None
-        if not all(isinstance(text, str) for text in (row.image_id, row.target, *captions)):
+        optional = [text for text in (row.participant, row.category, row.image, row.saliency) if text is not None]
+        texts = [row.id, row.image_id, row.target, *optional, *captions, *row.groups.values()]
+        if not all(isinstance(text, str) for text in texts):
             raise _foreign(place)
         return row, captions, scores
+
+
+def _score(value: float | None) -> float:
+    if value is None:
+        return np.nan
+    if not np.isfinite(value):
+        raise ValueError
+    return float(value)
 
 
 def _columns(scores: np.ndarray, layout: _Layout, results: dict[str, Any] | None) -> dict[str, Column]:

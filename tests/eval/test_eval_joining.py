@@ -158,3 +158,10 @@ def test_nothing_in_common(study, own_file):
     paths = {name: own_file(f"{name}.jsonl", half) for name, half in (("a", made[:12]), ("b", made[12:]))}
     with pytest.raises(InputError, match=r"No row of .* has a prediction of every system"):
         read_joined(study.dataset, paths, allow_partial=True)
+
+
+def test_half_a_character(study, own_file):
+    path = own_file("own.jsonl", records(study))
+    path.write_text(path.read_text().replace("caption 2", "caption \\ud83d", 1))
+    with pytest.raises(InputError, match=r"own\.jsonl, line 3 holds half a character"):
+        join(study, path)

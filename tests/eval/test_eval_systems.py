@@ -262,3 +262,22 @@ def test_conditions_decide_the_exit_code_after_all_is_written(study, condition, 
 def test_a_condition_on_a_figure_that_is_not_known_holds(study):
     done, _, _ = run(study, "--fail-if", "cider.diff < 0")
     assert done.exit_code == 3 and "cider.diff of injected is not known: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda item: item["scores"]["injected"].update(rougeL=float("inf")),
+        lambda item: item["scores"]["injected"].update(rougeL="0.5"),
+        lambda item: item["scores"].pop("injected"),
+        lambda item: item.update(participant=["p"]),
+        lambda item: item["captions"].update(injected=None),
+    ],
+)
+def test_damaged_scores_are_named(study, three, change):
+    _, folder, _ = three
+    changed = items(folder)
+    change(changed[3])
+    (study.folder / "changed.jsonl").write_text("".join(json.dumps(item) + "\n" for item in changed))
+    done, _ = compare(study.folder / "again", "--scores", study.folder / "changed.jsonl")
+    assert "changed.jsonl, line 4 is no record of this version" in failed(done)
