@@ -56,8 +56,8 @@ def methods_note(results: dict[str, Any]) -> str:
     return (
         "The image flip gives the summed differences of each image a random sign, whole images at a time; over all "
         f"captions it {how}, within a category it is exact up to 13 images. The mixed model has a mean and random "
-        "effects of image and participant, is fitted by restricted maximum likelihood and tested by z, on all captions "
-        "only. Wilcoxon's test is the signed-rank test on captions. The detectable difference follows from the "
+        "effects of image and participant, is fitted by restricted maximum likelihood and tested by z. "
+        "Wilcoxon's test is the signed-rank test on captions. The detectable difference follows from the "
         "clustered standard error and the noncentral t distribution, at the 5% level, two-sided."
     )
 

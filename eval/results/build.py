@@ -3,11 +3,12 @@
     reference, main                   what the others are compared with, and the first of those
     systems.<system>                  each compared system against the reference:
       .metrics.<metric>                 the fields of `significance.Contrast`, and `label`, `implementation`,
-                                        `signature`; only here with `p_mixed`
+                                        `signature`
       .categories.<category>.<metric>   the same within one category of images
       .subgroups.<column>.<value>.<metric>  the same within the rows that have this value
     metrics, categories, subgroups    those of the main system
-    controls.<name>.metrics.<metric>  `mean`; `vs_reference`: control - reference; `main_vs`: main system - control
+    controls.<name>.metrics.<metric>  `mean`; `vs_reference`: control - reference; `main_vs`: main system - control;
+                                        without `p_mixed`
     human.<metric>                    people by the same measure: `mean` over `n` rows, `ci95`
     captions.<system>                 length and vocabulary (see `metrics.captions.describe`); `people` is one of them
     columns.<metric>                  what the scores are: `implementation`, `signature`, `notes`; `reason` why there

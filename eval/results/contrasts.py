@@ -46,10 +46,8 @@ class Study:
         return _members([row.groups.get(column, "") for row in self.joined.rows])
 
     def overall(self) -> Table:
-        """The compared systems over all captions: system -> metric -> entry, with the mixed model."""
-        return self._table(
-            [(name, self.joined.reference, name, self.everything) for name in self.joined.compared], True
-        )
+        """The compared systems over all captions: system -> metric -> entry."""
+        return self._table([(name, self.joined.reference, name, self.everything) for name in self.joined.compared])
 
     def by_group(self, groups: dict[str, np.ndarray]) -> dict[str, Table]:
         """The compared systems within each group of rows: system -> group -> metric -> entry."""
@@ -61,8 +59,8 @@ class Study:
 
     def control(self, name: str) -> dict[str, Entry]:
         """Both contrasts of a control: what it adds to the reference, and what the first system adds to it."""
-        vs_reference = self._table([(name, self.joined.reference, name, self.everything)])[name]
-        main_vs = self._table([(name, name, self.joined.compared[0], self.everything)])[name]
+        vs_reference = self._table([(name, self.joined.reference, name, self.everything)], mixed=False)[name]
+        main_vs = self._table([(name, name, self.joined.compared[0], self.everything)], mixed=False)[name]
         return {
             metric: {
                 "mean": vs_reference[metric]["new"],
@@ -84,11 +82,11 @@ class Study:
         count, unit = min(counts)
         return count, unit if count != 1 else unit.removesuffix("s")
 
-    def _table(self, cells: Sequence[Cell], mixed: bool = False) -> dict[Any, dict[str, Entry]]:
+    def _table(self, cells: Sequence[Cell], mixed: bool = True) -> dict[Any, dict[str, Entry]]:
         """Contrasts `new - base` of each cell by its title; one family of tests for Holm's correction.
 
         Args:
-            mixed: also fit the mixed model, which takes longer than all the rest.
+            mixed: whether the mixed model is fitted, which takes longer than all the rest.
         """
         scores = {name: column.scores for name, column in self.columns.items() if column.scores is not None}
         keys: list[tuple[Any, str]] = []
@@ -112,7 +110,8 @@ class Study:
         if not where.any():
             return nothing | {"reason": "no image has captions of two people"}
         people = column.human[where]
-        (found,) = self._contrasts_of_rows([(np.zeros(len(people)), people)], where, mixed=False)
+        participants = None if self.participants is None else self.participants[where]
+        found = contrast(np.zeros(len(people)), people, self.images[where], participants)
         return {"mean": found.new, "ci95": found.ci95, "n": found.n, "reason": None}
 
     def _contrasts(
