@@ -25,6 +25,7 @@ _RESERVED = ("dataset", "scores", "people")  # have another meaning in the outpu
 
 BAD_INPUT, CONDITION_HOLDS = 2, 3  # exit codes
 
+TITLE = "Captions with and without gaze"
 SYSTEMS, SCORES, CS, OUTPUT = "What to compare", "Scores", "Token cosine (CS)", "Output"
 
 
@@ -35,7 +36,7 @@ def compare(
     systems: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME=FILE]...", help="Systems by name, each with its predictions, e.g. zero-shot=untuned.jsonl."
+            metavar="NAME=FILE", help="Systems by name, each with its predictions, e.g. zero-shot=untuned.jsonl."
         ),
     ] = None,
     baseline: Annotated[
@@ -146,8 +147,8 @@ def compare(
     ] = 24,
     seed: Annotated[int, typer.Option(help="Seed for drawing the examples.", rich_help_panel=OUTPUT)] = 0,
     title: Annotated[
-        str, typer.Option(help="Title of the report.", rich_help_panel=OUTPUT)
-    ] = "Captions with and without gaze",
+        str | None, typer.Option(help=f"Title of the report. Default: {TITLE}.", rich_help_panel=OUTPUT)
+    ] = None,
     simulated: Annotated[
         str | None,
         typer.Option(
@@ -243,6 +244,7 @@ def _compare(options: dict[str, Any], errors: Console) -> list[str]:
     check_output(options["output"])
     source = _from_scores(options) if options["scores"] else _from_captions(options)
     joined, by = source.joined, options["by"] or []
+    title = {"title": options["title"]} if options["title"] else {}
     conditions = [Condition.parse(text, joined.compared) for text in options["fail_if"] or []]
     with progress_bar(errors) as progress:
         columns = source.score(progress)
@@ -255,7 +257,7 @@ def _compare(options: dict[str, Any], errors: Console) -> list[str]:
             columns,
             source.files,
             arguments={name: _plain(value) for name, value in options.items() if value or value == 0},
-            settings={**source.settings, "seed": options["seed"], "title": options["title"]},
+            settings={"title": TITLE, **source.settings, "seed": options["seed"], **title},
             simulated=options["simulated"],
             by=by,
         )
@@ -293,9 +295,9 @@ def _from_captions(options: dict[str, Any]) -> _Source:
     targets = References(joined.rows, kind, joined.everyone)
 
     def score(progress: Progress) -> dict[str, Column]:
+        progress("Loading the metrics")
         from eval.scoring import cache, columns
 
-        progress("Loading the metrics")
         kept = cache.ScoreCache(None if options["no_cache"] else cache.default_path())
         return columns.score_all(
             joined, targets, columns.CosineOptions(model, options["cs_idf"], rescale), kept, progress
