@@ -272,7 +272,8 @@ def one_size(pairs: int, model: Path) -> None:
         taken, (columns, steps) = seconds(lambda: ours(joined, cache, find_model(model)))
     scored = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     statistics, _ = seconds(lambda: build(joined, columns, {}, {}, {}))
-    people = sum(len(References(joined.rows).human(row)) for row in joined.rows)
+    references = References(joined.rows)
+    people = sum(len(references.human(row)) for row in joined.rows)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     missing = [name for name, column in columns.items() if column.scores is None]
     print(
