@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 
-MOST_EFFECTS = 500  # images and participants together: 400 and 5 take 5 seconds a fit, 1,000 and 5 a minute
+MOST_EFFECTS = 300  # images and participants together; with 400 a fit takes seconds, and every cell of a table has one
 
 
 @dataclass(frozen=True)
