@@ -13,6 +13,7 @@ SIGNIFICANT = 0.05
 _ESCAPES = {
     **{sign: rf"\{sign}" for sign in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+    **{"[": "{[}", "*": "{*}"},  # after the end of a row they would be its arguments
     **{"<": r"\textless{}", ">": r"\textgreater{}", '"': r"\textquotedbl{}", "|": r"\textbar{}"},
 }
 

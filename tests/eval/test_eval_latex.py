@@ -77,6 +77,10 @@ def test_other_letters_stay():
     assert escape("Café\n<b>") == r"Café \textless{}b\textgreater{}"
 
 
+def test_names_are_no_arguments_of_the_row_before_them():
+    assert escape("[2cm] *") == "{[}2cm] {*}"
+
+
 def test_metrics_that_could_not_run_are_dashes(study, monkeypatch):
     from tests.eval.comparing import unavailable
 
