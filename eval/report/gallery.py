@@ -81,13 +81,13 @@ def make_examples(
         media: folder that paths of images and maps start from; None for no pictures.
     """
     reference, main = joined.reference, joined.compared[0]
+    scores = {name: of for name in HEADLINE if (of := columns[name].scores) is not None}
     examples = []
     for i in places:
         row = joined.rows[i]
         said = {name: captions[i] for name, captions in joined.captions.items()}
         marked = {name: mark_differences(said[reference], text)[1] for name, text in said.items() if name != reference}
         marked = {reference: mark_differences(said[reference], said[main])[0], **marked}
-        scores = {name: of for name in HEADLINE if (of := columns[name].scores) is not None}
         gains = {name: float(of[main][i] - of[reference][i]) for name, of in scores.items()}
         examples.append(Example(row, captions=marked, gains=gains, **_pictures(row, media)))
     return examples

@@ -1,4 +1,4 @@
-"""The report, as a page and as Markdown from the same figures (templates in `eval/templates`), and the result files."""
+"""The report, as a page and as Markdown from the same figures (templates beside this file), and the result files."""
 
 from __future__ import annotations
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from llamafactory_gaze.data.provenance import file_sha256
+from llamafactory_gaze.data.provenance import file_sha256, installed_version
 
 
 _PACKAGES = (
@@ -23,13 +22,7 @@ def files(paths: dict[str, Path]) -> dict[str, dict[str, str]]:
 
 def versions() -> dict[str, str | None]:
     """The versions of Python and of the packages that compute figures; None for what is not installed."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = None
-    return found
+    return {"python": platform.python_version(), **{name: installed_version(name) for name in _PACKAGES}}
 
 
 def commit() -> str | None:

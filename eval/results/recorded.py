@@ -87,11 +87,8 @@ class _Layout:
 
     def __init__(self, place: str, item: dict[str, Any]) -> None:
         try:
-            self.systems, self.controls, self.metrics = (
-                list(item["captions"]),
-                list(item["controls"]),
-                list(item["human"]),
-            )
+            self.systems, self.controls = list(item["captions"]), list(item["controls"])
+            self.metrics = list(item["human"])
         except (KeyError, TypeError):
             raise _foreign(place) from None
         self.names = [*self.systems, *self.controls]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from functools import cached_property
 
 from eval.inputs.dataset import Row
 
@@ -82,17 +83,17 @@ class References:
         """
         if self.kind == OWN:
             return "refs:own" + ("" if self.others_per_row is None else f"|human:{self.others_per_row},seed{self.seed}")
-        counts = [len(self.of(row)) for row in self.rows]
-        return f"refs:image,{min(counts)}-{max(counts)}"
+        fewest, most = self._counts
+        return f"refs:image,{fewest}-{most}"
 
     @property
     def text(self) -> str:
         """For readers."""
         if self.kind == OWN:
             return "own caption: what the same participant said about the same image"
-        counts = [len(self.of(row)) for row in self.rows]
+        fewest, most = self._counts
         return (
-            f"all captions of the same image ({min(counts)} to {max(counts)} different ones), the participant's own "
+            f"all captions of the same image ({fewest} to {most} different ones), the participant's own "
             "among them; the best match counts (BLEU and CIDEr use all of them at once)"
         )
 
@@ -105,6 +106,12 @@ class References:
             f"Each person's caption is compared with those of {self.others_per_row} other people at most, drawn by "
             f"chance (seed {self.seed}), as all {self.n_human_pairs:,} pairs of two people would be too many."
         )
+
+    @cached_property
+    def _counts(self) -> tuple[int, int]:
+        """The smallest and the largest number of references of a row."""
+        counts = [len(self.of(row)) for row in self.rows]
+        return min(counts), max(counts)
 
     def _own(self, row: Row) -> int:
         """How many captions of the image are this person's; see `_another`."""

@@ -16,12 +16,13 @@ def file_sha256(path: Path) -> str:
 
 def versions() -> dict[str, str]:
     """The versions of Python and of the packages that a data set is made with, by name."""
-    packages = {name: _version(name) for name in ("llamafactory-gaze", "numpy", "pillow")}
+    packages = {name: installed_version(name) or "(not installed)" for name in ("llamafactory-gaze", "numpy", "pillow")}
     return packages | {"python": platform.python_version()}
 
 
-def _version(package: str) -> str:
+def installed_version(package: str) -> str | None:
+    """The version of an installed package, or None."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return "(not installed)"
+        return None

@@ -71,6 +71,23 @@ def reach(entry: dict[str, Any]) -> tuple[float, float]:
     return max(low, -1.0), min(high, 1.0)
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A difference from the reference in a chart: vertical place, value, interval (or None), and which system."""
+
+    y: float
+    x: float
+    interval: tuple[float, float] | None
+    system: int
+    title: str
+
+
+def mark(axis: Axis, entry: dict[str, Any], y: float, system: int, title: str) -> Mark:
+    """The mark of a difference and its interval on a horizontal axis."""
+    low, high = reach(entry)
+    return Mark(y, axis(entry["diff"]), (axis(low), axis(high)) if entry["ci95"] else None, system, title)
+
+
 def described(entry: dict[str, Any]) -> str:
     """A difference with its interval: +0.153 (95% CI +0.101 to +0.205)."""
     if entry["ci95"] is None:

@@ -6,26 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from eval.metrics import HEADLINE, LABELS
-from eval.report.charts.axis import Axis, described, reach, shorten
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A bar from the zero line to `x` at the height `y`, with its interval (or None), and which system."""
-
-    y: float
-    x: float
-    interval: tuple[float, float] | None
-    system: int
-    title: str
+from eval.report.charts.axis import Axis, Mark, described, mark, reach, shorten
 
 
 @dataclass(frozen=True)
 class BarPanel:
-    """One metric's bars; `summary` says in words what is drawn."""
+    """One metric's bars, each from the zero line to its mark; `summary` says in words what is drawn."""
 
     label: str
-    bars: list[Bar]
+    bars: list[Mark]
     summary: str
 
 
@@ -85,11 +74,9 @@ class CategoryBars:
             for name in metrics
         ]
 
-    def _bar(self, entry: dict[str, Any], system: int, group: str, y: float) -> Bar:
-        low, high = reach(entry)
+    def _bar(self, entry: dict[str, Any], system: int, group: str, y: float) -> Mark:
         title = (
             f"{group}, {self.systems[system]} \N{MINUS SIGN} {self.reference}: {described(entry)}, "
             f"{entry['n']} captions of {entry['n_images']} images"
         )
-        span = (self.axis(low), self.axis(high)) if entry["ci95"] else None
-        return Bar(y, self.axis(entry["diff"]), span, system, title)
+        return mark(self.axis, entry, y, system, title)

@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from eval.metrics import HEADLINE, LABELS
-from eval.report.charts.axis import Axis, described, reach
-
-
-@dataclass(frozen=True)
-class Dot:
-    """A difference from the reference in the plot: vertical place, value, interval (or None), and which system."""
-
-    y: float
-    x: float
-    interval: tuple[float, float] | None
-    system: int
-    title: str
+from eval.report.charts.axis import Axis, Mark, described, mark, reach
 
 
 class ForestPlot:
@@ -48,17 +36,15 @@ class ForestPlot:
         self.axis = Axis.around(ends, self.left, self.width - self.right, form="+")
 
         self.labels: list[tuple[float, str]] = []
-        self.dots: list[Dot] = []
+        self.dots: list[Mark] = []
         y = float(self.top)
         for name, group in entries.items():
             self.labels.append((y + self.line_height * len(group) / 2, LABELS[name]))
             for system, entry in enumerate(group):
-                low, high = reach(entry)
-                span = (self.axis(low), self.axis(high)) if entry["ci95"] else None
                 middle = y + self.line_height * (system + 0.5)
                 pair = f"{self.systems[system]} \N{MINUS SIGN} {self.reference}"
                 title = f"{LABELS[name]}, {pair}: {described(entry)}"
-                self.dots.append(Dot(middle, self.axis(entry["diff"]), span, system, title))
+                self.dots.append(mark(self.axis, entry, middle, system, title))
             y += self.line_height * len(group) + self.gap
         self.bottom = y
         self.height = y + 34
