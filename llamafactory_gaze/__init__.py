@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
-    from llamafactory_gaze.modeling import Qwen2_5_VLGazeConfig, Qwen2_5_VLGazeForConditionalGeneration
+    from llamafactory_gaze.data.maps.heatmaps import fixation_heatmap
+    from llamafactory_gaze.inference import caption, gaze_inputs, load_model
+    from llamafactory_gaze.modeling import (
+        Qwen2_5_VLGazeConfig,
+        Qwen2_5_VLGazeForConditionalGeneration,
+        Qwen2_5_VLGazeProcessor,
+    )
     from llamafactory_gaze.saliency.maps import read_saliency_map
 
 __version__ = "0.1.0"
@@ -17,10 +23,24 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "Qwen2_5_VLGazeConfig": "llamafactory_gaze.modeling",
     "Qwen2_5_VLGazeForConditionalGeneration": "llamafactory_gaze.modeling",
+    "Qwen2_5_VLGazeProcessor": "llamafactory_gaze.modeling",
+    "caption": "llamafactory_gaze.inference",
+    "fixation_heatmap": "llamafactory_gaze.data.maps.heatmaps",
+    "gaze_inputs": "llamafactory_gaze.inference",
+    "load_model": "llamafactory_gaze.inference",
     "read_saliency_map": "llamafactory_gaze.saliency.maps",
 }
 
-__all__ = ["Qwen2_5_VLGazeConfig", "Qwen2_5_VLGazeForConditionalGeneration", "read_saliency_map"]
+__all__ = [
+    "Qwen2_5_VLGazeConfig",
+    "Qwen2_5_VLGazeForConditionalGeneration",
+    "Qwen2_5_VLGazeProcessor",
+    "caption",
+    "fixation_heatmap",
+    "gaze_inputs",
+    "load_model",
+    "read_saliency_map",
+]
 
 
 def __getattr__(name: str) -> Any:

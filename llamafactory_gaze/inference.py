@@ -28,17 +28,12 @@ from transformers.utils import logging
 from llamafactory_gaze.integration.arguments import GazeArguments
 from llamafactory_gaze.integration.settings import gaze_config
 from llamafactory_gaze.modeling import Qwen2_5_VLGazeConfig, Qwen2_5_VLGazeForConditionalGeneration
-from llamafactory_gaze.modeling.configuration import IN_PICTURE, IN_PROMPT, IN_TOWER
 from llamafactory_gaze.modeling.gaze import ZeroInitLinear
-from llamafactory_gaze.saliency.maps import check_aspect_ratio
-from llamafactory_gaze.saliency.patches import patchify
-from llamafactory_gaze.saliency.pictures import PICTURES
-from llamafactory_gaze.saliency.points import gaze_sentence
+from llamafactory_gaze.modeling.processing_qwen2_5_vl_gaze import Qwen2_5_VLGazeProcessor
+from llamafactory_gaze.saliency.gazed_image import GazedImage
 
 
 Source = str | os.PathLike[str]  # a folder, or a name on the Hugging Face Hub
-
-MAX_PIXELS = 768 * 768  # LLaMA-Factory's default of `image_max_pixels`
 
 
 class InferenceError(ValueError):
@@ -50,7 +45,7 @@ def load_model(
     adapters: Sequence[Source] = (),
     dtype: torch.dtype | str = "auto",
     device: torch.device | str | None = None,
-) -> tuple[Qwen2_5_VLGazeForConditionalGeneration, Any]:
+) -> tuple[Qwen2_5_VLGazeForConditionalGeneration, Qwen2_5_VLGazeProcessor]:
     """Load a trained gaze model, ready to generate.
 
     Args:
@@ -93,21 +88,25 @@ def load_model(
             f"Nothing holds the calibrator's weights, neither {model} nor {', '.join(map(str, adapters))}: give all "
             "adapters in the order of training, stage 1 first."
         )
-    processor.gaze_fusion = config.vision_config.gaze_fusion
+    processor = Qwen2_5_VLGazeProcessor.from_stock(processor, config.vision_config.gaze_fusion)
     return loaded.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval(), processor
 
 
 def gaze_inputs(
-    processor: Any, image: Image.Image, saliency: np.ndarray | None, prompt: str, max_pixels: int = MAX_PIXELS
+    processor: Qwen2_5_VLGazeProcessor,
+    image: Image.Image,
+    saliency: np.ndarray | None,
+    prompt: str,
+    max_pixels: int | None = None,
 ) -> BatchFeature:
     """What the model takes in for one image, its map and a prompt; the answer is left to `model.generate(**inputs)`.
 
     Args:
-        processor: as `load_model` returns it; its attribute `gaze_fusion` says where gaze comes in.
+        processor: as `load_model` returns it.
         image: any mode.
         saliency: (H, W) in [0, 1], any size with the aspect ratio of the image; None for an image without a map.
         prompt: the text behind the image.
-        max_pixels: a larger image is scaled down, as in training with `image_max_pixels`.
+        max_pixels: a larger image is scaled down, as in training with `image_max_pixels`; default: the processor's own.
 
     Returns:
         `input_ids` and `attention_mask` (1, length), `image_grid_thw` (1, 3) and `pixel_values`, which is
@@ -117,25 +116,10 @@ def gaze_inputs(
         SaliencyMapError: the map has another aspect ratio than the image.
         ValueError: the map is not two-dimensional or leaves [0, 1].
     """
-    fusion = getattr(processor, "gaze_fusion", IN_TOWER[0])
-    if saliency is not None:
-        check_aspect_ratio((saliency.shape[1], saliency.shape[0]), image.size)
-        if fusion in IN_PICTURE:
-            image = PICTURES[fusion](image, saliency)
-    image = _scaled_down(image, max_pixels).convert("RGB")
-    if saliency is not None and fusion in IN_PROMPT:
-        _, height, width = processor.image_processor(images=[image], return_tensors="pt")["image_grid_thw"][0].tolist()
-        patch_size = processor.image_processor.patch_size
-        prompt = gaze_sentence(saliency, (width * patch_size, height * patch_size)) + prompt
-    turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}
+    item = {"type": "image", "image": GazedImage(image, saliency)}
+    turn = {"role": "user", "content": [item, {"type": "text", "text": prompt}]}
     text = processor.apply_chat_template([turn], tokenize=False, add_generation_prompt=True)
-    inputs = processor(text=[text], images=[image], return_tensors="pt")
-    if saliency is not None and fusion in IN_TOWER:
-        t, h, w = inputs["image_grid_thw"][0].tolist()
-        cut = processor.image_processor
-        patches = patchify(saliency, (t, h, w), cut.patch_size, cut.merge_size, cut.temporal_patch_size)
-        inputs["pixel_values"] = torch.cat([inputs["pixel_values"], torch.from_numpy(patches)], dim=1)
-    return inputs
+    return processor(images=item["image"], text=[text], image_max_pixels=max_pixels, return_tensors="pt")
 
 
 def caption(
@@ -205,15 +189,6 @@ def _void(model: nn.Module, missing: Sequence[str]) -> None:
         module = model.get_submodule(name.rpartition(".")[0])
         if isinstance(module, nn.Linear) and not isinstance(module, ZeroInitLinear):
             nn.init.constant_(module.weight, math.nan)
-
-
-def _scaled_down(image: Image.Image, max_pixels: int) -> Image.Image:
-    """As LLaMA-Factory does it, so that the image is cut into the same patches as in training."""
-    pixels = image.width * image.height
-    if pixels <= max_pixels:
-        return image
-    factor = math.sqrt(max_pixels / pixels)
-    return image.resize((int(image.width * factor), int(image.height * factor)))
 
 
 def _first_line(error: Exception) -> str:

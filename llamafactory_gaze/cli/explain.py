@@ -24,8 +24,12 @@ def explain(
     ] = None,
     prompt: Annotated[str, typer.Option(help="The question that the captions answer.")] = "Describe the image.",
     max_pixels: Annotated[
-        int, typer.Option(min=28 * 28, help="Scale a larger image down; `image_max_pixels` of the recipe.")
-    ] = 768 * 768,
+        int | None,
+        typer.Option(
+            min=28 * 28,
+            help="Scale a larger image down: `image_max_pixels` of the recipe. Default: the model's own, or 768 * 768.",
+        ),
+    ] = None,
 ) -> None:
     """Show what a model does with the map of an image: where each head looks, and how far each visual token moves.
 

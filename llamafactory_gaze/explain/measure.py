@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from llamafactory_gaze.inference import MAX_PIXELS, InferenceError, caption, gaze_inputs
+from llamafactory_gaze.inference import InferenceError, caption, gaze_inputs
 from llamafactory_gaze.modeling import Qwen2_5_VLGazeForConditionalGeneration
 from llamafactory_gaze.modeling.configuration import IN_TOWER
 from llamafactory_gaze.modeling.cross_attention import SaliencyCalibrator
@@ -50,7 +50,7 @@ def explain(
     image: Image.Image,
     saliency: np.ndarray,
     prompt: str,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int | None = None,
 ) -> Explanation:
     """Measure what the map of an image does in the model.
 
@@ -59,7 +59,7 @@ def explain(
         image: any mode.
         saliency: (H, W) in [0, 1], any size with the aspect ratio of the image. Of a black map all queries count alike.
         prompt: the question that both captions answer.
-        max_pixels: a larger image is scaled down, as in training with `image_max_pixels`.
+        max_pixels: a larger image is scaled down, as in training with `image_max_pixels`; default: the processor's own.
 
     Raises:
         InferenceError: gaze comes into this model by the picture or by the prompt, and its tower takes in no map.

@@ -16,7 +16,7 @@ from eval.errors import InputError
 from eval.output import all_or_nothing, check_output
 from llamafactory_gaze.explain.draw import draw_attention, draw_moved
 from llamafactory_gaze.explain.measure import Explanation, explain
-from llamafactory_gaze.inference import MAX_PIXELS, InferenceError, Source, load_model
+from llamafactory_gaze.inference import InferenceError, Source, load_model
 from llamafactory_gaze.saliency.maps import check_aspect_ratio, read_saliency_map
 
 
@@ -30,7 +30,7 @@ def explain_files(
     output: Path,
     adapters: Sequence[Source] = (),
     prompt: str = "Describe the image.",
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int | None = None,
 ) -> Explanation:
     """Explain what a model does with the map of an image, and write all of it into a folder.
 
@@ -63,7 +63,7 @@ def explain_files(
         "map": str(map_file),
         "image_size": list(image.size),
         "map_size": [saliency.shape[1], saliency.shape[0]],
-        "max_pixels": max_pixels,
+        "max_pixels": max_pixels or processor.image_max_pixels,
         "prompt": prompt,
         **_as_json(explanation, loaded.config.vision_config.spatial_merge_size),
         "dtype": str(loaded.dtype).removeprefix("torch."),

@@ -21,9 +21,10 @@ from PIL import Image
 from llamafactory_gaze.integration.references import detach, detach_from_video
 from llamafactory_gaze.integration.video import Grid, video_patches
 from llamafactory_gaze.modeling.configuration import IN_PICTURE, IN_PROMPT, IN_TOWER
+from llamafactory_gaze.modeling.processing_qwen2_5_vl_gaze import cut, saliency_patches
 from llamafactory_gaze.saliency.controls import CONTROLS
 from llamafactory_gaze.saliency.maps import read_saliency_map
-from llamafactory_gaze.saliency.patches import no_map_patches, patchify
+from llamafactory_gaze.saliency.patches import no_map_patches
 from llamafactory_gaze.saliency.pictures import PICTURES
 from llamafactory_gaze.saliency.points import gaze_sentence
 
@@ -72,30 +73,27 @@ class GazeQwen2VLPlugin(Qwen2VLPlugin):
         videos = [[*video] if isinstance(video, list) else video for video, _ in clips]
         mm_inputs = super()._get_mm_inputs(images, videos, audios, processor)
         if fusion in IN_TOWER and any(saliency is not None for saliency in maps):
-            patches = [
-                _saliency_patches(saliency, grid, processor.image_processor)
-                for saliency, grid in zip(maps, mm_inputs["image_grid_thw"].tolist(), strict=True)
-            ]
+            patches = saliency_patches(maps, mm_inputs["image_grid_thw"], processor.image_processor)
             _add_channel(mm_inputs, "pixel_values", patches)
         if any(saliencies is not None for _, saliencies in clips):
-            patches = [
+            of_videos = [
                 self._video_patches(*clip, tuple(grid), processor)
                 for clip, grid in zip(clips, mm_inputs["video_grid_thw"].tolist(), strict=True)
             ]
-            _add_channel(mm_inputs, "pixel_values_videos", patches)
+            _add_channel(mm_inputs, "pixel_values_videos", np.concatenate(of_videos))
         return mm_inputs
 
     def _video_patches(self, video: Any, maps: Maps, grid_thw: Grid, processor: Any) -> np.ndarray:
         """The maps of one video, cut like its frames -> (patches, 2 * 14 * 14) float32."""
-        cut = _cut(processor.video_processor)
+        how = cut(processor.video_processor)
         if maps is None:
-            return no_map_patches(grid_thw, **cut)
+            return no_map_patches(grid_thw, **how)
         sampling = {"video_fps": processor.video_fps, "video_maxlen": processor.video_maxlen}
         return video_patches(
             video,
             maps,
             grid_thw,
-            cut,
+            how,
             sample=lambda stream: self._get_video_sample_indices(stream, **sampling),
             read=lambda saliency: _controlled(saliency, _ablation(processor)),
         )
@@ -168,17 +166,5 @@ def _with_their_maps(videos: list[Any], processor: Any) -> list[tuple[Any, Maps]
     return clips
 
 
-def _cut(processor: Any) -> dict[str, int]:
-    """How the processor of images or videos cuts them into patches, as arguments of `patchify`."""
-    return {name: getattr(processor, name) for name in ("patch_size", "merge_size", "temporal_patch_size")}
-
-
-def _saliency_patches(saliency: np.ndarray | None, grid_thw: list[int], image_processor: Any) -> np.ndarray:
-    """The map of one image, cut like the image -> (patches, 2 * 14 * 14) float32."""
-    t, h, w = grid_thw
-    cut = _cut(image_processor)
-    return no_map_patches((t, h, w), **cut) if saliency is None else patchify(saliency, (t, h, w), **cut)
-
-
-def _add_channel(mm_inputs: dict[str, Any], name: str, patches: list[np.ndarray]) -> None:
-    mm_inputs[name] = torch.cat([mm_inputs[name], torch.from_numpy(np.concatenate(patches))], dim=1)
+def _add_channel(mm_inputs: dict[str, Any], name: str, patches: np.ndarray) -> None:
+    mm_inputs[name] = torch.cat([mm_inputs[name], torch.from_numpy(patches)], dim=1)

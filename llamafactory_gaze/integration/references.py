@@ -21,6 +21,8 @@ from typing import Any
 
 from PIL import Image
 
+from llamafactory_gaze.saliency.gazed_image import GazedImage
+
 
 MARK = "#saliency="
 FRAMES = "#frames="
@@ -36,6 +38,8 @@ def attach(image: str | dict[str, Any], saliency: str | bytes) -> str | dict[str
 
 def detach(image: Any) -> tuple[Any, str | bytes | None]:
     """Takes an image of any kind apart into the image as LLaMA-Factory knows it and its map, None if it has none."""
+    if isinstance(image, GazedImage):
+        return image.image, image.saliency
     if isinstance(image, dict):
         path, saliency = detach(image.get("path"))
         return {**image, "path": path or None}, saliency

@@ -215,11 +215,11 @@ def _datasets(module: ModuleType) -> None:
     wrap_function_wrapper(module, "merge_dataset", merge_dataset)
 
 
-@touch("llamafactory.model.loader", "load_config", "patch_processor", "init_adapter")
+@touch("llamafactory.model.loader", "load_config", "load_tokenizer", "patch_processor", "init_adapter")
 def _model(module: ModuleType) -> None:
-    """A Qwen2.5-VL configuration becomes a gaze one, and `lora_target: gaze` becomes module names."""
+    """A Qwen2.5-VL configuration and processor become gaze ones, and `lora_target: gaze` becomes module names."""
     wrap_function_wrapper(module, "load_config", _load_config)
-    wrap_function_wrapper(module, "patch_processor", _patch_processor)
+    wrap_function_wrapper(module, "load_tokenizer", _load_tokenizer)
     wrap_function_wrapper(module, "init_adapter", _init_adapter)
 
 
@@ -233,15 +233,23 @@ def _load_config(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: 
     return gaze_config(config, model_args)
 
 
-def _patch_processor(wrapped: Callable[..., None], instance: Any, args: Any, kwargs: Any) -> None:
-    """The multimodal plug-in sees the processor and nothing else of the recipe; LLaMA-Factory hands settings on so."""
-    wrapped(*args, **kwargs)
-    processor, _, model_args = args
-    if getattr(model_args, "gaze", None) is not None:
+def _load_tokenizer(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    """The processor becomes the gaze model's, so that a trained or exported model is saved with it.
+
+    The multimodal plug-in sees the processor and nothing else of the recipe; LLaMA-Factory hands settings on so.
+    """
+    loaded = wrapped(*args, **kwargs)
+    (model_args,) = args
+    if getattr(model_args, "gaze", None) is not None and loaded["processor"] is not None:
         from llamafactory.model import loader
 
-        processor.gaze_ablation = model_args.gaze.gaze_ablation
-        processor.gaze_fusion = loader.load_config(model_args).vision_config.gaze_fusion
+        from llamafactory_gaze.modeling import Qwen2_5_VLGazeProcessor
+
+        fusion = loader.load_config(model_args).vision_config.gaze_fusion
+        loaded["processor"] = Qwen2_5_VLGazeProcessor.from_stock(loaded["processor"], fusion)
+        loader.patch_processor(loaded["processor"], loaded["tokenizer"], model_args)
+        loaded["processor"].gaze_ablation = model_args.gaze.gaze_ablation
+    return loaded
 
 
 def _init_adapter(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:

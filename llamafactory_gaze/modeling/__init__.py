@@ -8,6 +8,7 @@ fusions.py                   which of them a configuration asks for
 gaze.py                      what they share
 positions.py                 where the tokens of a video stand in time
 modeling_qwen2_5_vl_gaze.py  puts them into Qwen2.5-VL
+processing_qwen2_5_vl_gaze.py  images, maps and prompts to the model's inputs
 registration.py              tells transformers' Auto classes
 """
 
@@ -17,6 +18,7 @@ from llamafactory_gaze.modeling.modeling_qwen2_5_vl_gaze import (
     Qwen2_5_VLGazeModel,
     Qwen2_5_VLGazeVisionTransformer,
 )
+from llamafactory_gaze.modeling.processing_qwen2_5_vl_gaze import Qwen2_5_VLGazeProcessor
 from llamafactory_gaze.modeling.registration import register_auto_classes
 
 
@@ -26,6 +28,7 @@ __all__ = [
     "Qwen2_5_VLGazeConfig",
     "Qwen2_5_VLGazeForConditionalGeneration",
     "Qwen2_5_VLGazeModel",
+    "Qwen2_5_VLGazeProcessor",
     "Qwen2_5_VLGazeVisionConfig",
     "Qwen2_5_VLGazeVisionTransformer",
 ]

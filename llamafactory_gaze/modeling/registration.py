@@ -5,7 +5,6 @@ from transformers import (
     AutoModel,
     AutoModelForImageTextToText,
     AutoProcessor,
-    Qwen2_5_VLProcessor,
 )
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
 
@@ -14,6 +13,7 @@ from llamafactory_gaze.modeling.modeling_qwen2_5_vl_gaze import (
     Qwen2_5_VLGazeForConditionalGeneration,
     Qwen2_5_VLGazeModel,
 )
+from llamafactory_gaze.modeling.processing_qwen2_5_vl_gaze import Qwen2_5_VLGazeProcessor
 
 
 def register_auto_classes() -> None:
@@ -37,4 +37,4 @@ def register_auto_classes() -> None:
     AutoConfig.register(Qwen2_5_VLGazeConfig.model_type, Qwen2_5_VLGazeConfig, exist_ok=True)
     AutoModel.register(Qwen2_5_VLGazeConfig, Qwen2_5_VLGazeModel, exist_ok=True)
     AutoModelForImageTextToText.register(Qwen2_5_VLGazeConfig, Qwen2_5_VLGazeForConditionalGeneration, exist_ok=True)
-    AutoProcessor.register(Qwen2_5_VLGazeConfig, Qwen2_5_VLProcessor, exist_ok=True)
+    AutoProcessor.register(Qwen2_5_VLGazeConfig, Qwen2_5_VLGazeProcessor, exist_ok=True)

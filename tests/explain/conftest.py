@@ -10,7 +10,11 @@ from PIL import Image
 from torch import nn
 from transformers import AutoConfig, AutoProcessor
 
-from llamafactory_gaze import Qwen2_5_VLGazeConfig, Qwen2_5_VLGazeForConditionalGeneration
+from llamafactory_gaze import (
+    Qwen2_5_VLGazeConfig,
+    Qwen2_5_VLGazeForConditionalGeneration,
+    Qwen2_5_VLGazeProcessor,
+)
 from llamafactory_gaze.demo.run import BASE_MODEL
 
 
@@ -36,9 +40,7 @@ def fresh_model(**gaze) -> Qwen2_5_VLGazeForConditionalGeneration:
 
 
 def make_processor(fusion: str = "cross_attention"):
-    processor = AutoProcessor.from_pretrained(BASE_MODEL)
-    processor.gaze_fusion = fusion
-    return processor
+    return Qwen2_5_VLGazeProcessor.from_stock(AutoProcessor.from_pretrained(BASE_MODEL), fusion)
 
 
 def make_image(width: int = WIDTH, height: int = HEIGHT) -> Image.Image:
@@ -64,7 +66,7 @@ def exported(tmp_path_factory):
         folder = tmp_path_factory.mktemp(fusion)
         gaze = {} if layer is None else {"gaze_layers": [layer]}
         awaken(fresh_model(gaze_fusion=fusion, **gaze)).save_pretrained(folder)
-        AutoProcessor.from_pretrained(BASE_MODEL).save_pretrained(folder)
+        make_processor(fusion).save_pretrained(folder)
         return folder
 
     return export
