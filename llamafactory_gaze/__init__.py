@@ -7,6 +7,8 @@ The names below are loaded when they are first used: every process that imports 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from llamafactory_gaze.autoload import await_transformers
+
 
 if TYPE_CHECKING:
     from llamafactory_gaze.data.maps.heatmaps import fixation_heatmap
@@ -41,6 +43,8 @@ __all__ = [
     "load_model",
     "read_saliency_map",
 ]
+
+await_transformers()
 
 
 def __getattr__(name: str) -> Any:

@@ -9,21 +9,18 @@ behind its colours, in `pixel_values_videos`.
 """
 
 from copy import deepcopy
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 import torch
 from llamafactory.data.mm_plugin import Qwen2VLPlugin
 from llamafactory.extras.constants import IMAGE_PLACEHOLDER
-from PIL import Image
 
-from llamafactory_gaze.integration.references import detach, detach_from_video
+from llamafactory_gaze.integration.references import as_image, detach, detach_from_video
 from llamafactory_gaze.integration.video import Grid, video_patches
 from llamafactory_gaze.modeling.configuration import IN_PICTURE, IN_PROMPT, IN_TOWER
-from llamafactory_gaze.modeling.processing_qwen2_5_vl_gaze import cut, saliency_patches
+from llamafactory_gaze.modeling.processing_qwen2_5_vl_gaze import cut, map_array, saliency_patches
 from llamafactory_gaze.saliency.controls import CONTROLS
-from llamafactory_gaze.saliency.maps import read_saliency_map
 from llamafactory_gaze.saliency.patches import no_map_patches
 from llamafactory_gaze.saliency.pictures import PICTURES
 from llamafactory_gaze.saliency.points import gaze_sentence
@@ -65,7 +62,7 @@ class GazeQwen2VLPlugin(Qwen2VLPlugin):
         if fusion in IN_PICTURE:
             draw = PICTURES[fusion]
             images = [
-                image if saliency is None else draw(_opened(image), saliency)
+                image if saliency is None else draw(as_image(image), saliency)
                 for image, saliency in zip(images, maps, strict=True)
             ]
         clips = _with_their_maps(videos, processor)
@@ -135,17 +132,8 @@ def _read(saliency: str | bytes | None, ablation: str) -> np.ndarray | None:
 
 def _controlled(saliency: str | bytes, ablation: str) -> np.ndarray:
     """The map, or what `gaze_ablation: uniform` or `center` makes of it -> (H, W) in [0, 1]."""
-    values = read_saliency_map(saliency)
+    values = map_array(saliency)
     return CONTROLS[ablation](values) if ablation in CONTROLS else values
-
-
-def _opened(image: Any) -> Image.Image:
-    """An image in any of the forms that LLaMA-Factory takes."""
-    if isinstance(image, dict):
-        image = image["path"] if image["bytes"] is None else image["bytes"]
-    if isinstance(image, Image.Image):
-        return image
-    return Image.open(BytesIO(image) if isinstance(image, bytes) else image)
 
 
 def _with_their_maps(videos: list[Any], processor: Any) -> list[tuple[Any, Maps]]:

@@ -83,6 +83,15 @@ def check_video(video: Any) -> None:
             raise ValueError(f"the name of video {path} contains '{MARK}', which is reserved: rename the file.")
 
 
+def as_image(image: Any) -> Image.Image:
+    """An image without a map in any of the forms that LLaMA-Factory takes, opened."""
+    if isinstance(image, dict):
+        image = image["path"] if image["bytes"] is None else image["bytes"]
+    if isinstance(image, Image.Image):
+        return image
+    return Image.open(BytesIO(image) if isinstance(image, bytes) else image)
+
+
 def as_file(image: Image.Image) -> bytes:
     """An image that `datasets` has decoded as the bytes of a PNG file, which loses nothing."""
     buffer = BytesIO()

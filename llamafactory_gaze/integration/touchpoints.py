@@ -275,3 +275,88 @@ def _init_adapter(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs:
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         print_parameters(model, config.vision_config)
     return model
+
+
+@touch("llamafactory.chat.hf_engine", "HuggingfaceEngine._process_args")
+def _engine(module: ModuleType) -> None:
+    """The images of a conversation may have maps, in a file of their own or as an alpha channel."""
+
+    def process_args(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        processor, images = args[2], args[8]
+        if images and hasattr(processor, "gaze_fusion"):
+            from llamafactory_gaze.integration.chat import gazed
+
+            args = (*args[:8], [gazed(image) for image in images], *args[9:])
+        return wrapped(*args, **kwargs)
+
+    wrap_function_wrapper(module, "HuggingfaceEngine._process_args", process_args)
+
+
+@touch("llamafactory.chat.chat_model", "run_chat", "ChatModel.stream_chat")
+def _terminal(module: ModuleType) -> None:
+    """In `llamafactory-cli chat`, and only there, messages may name image files."""
+
+    def run_chat(wrapped: Callable[..., None], instance: Any, args: Any, kwargs: Any) -> None:
+        from llamafactory_gaze.integration.chat import TerminalChat
+
+        module.ChatModel = TerminalChat  # type: ignore[attr-defined]
+        wrapped(*args, **kwargs)
+
+    wrap_function_wrapper(module, "run_chat", run_chat)
+
+
+@touch("llamafactory.api.chat", "_process_request", "create_stream_chat_completion_response", "Image.open")
+def _requests(module: ModuleType) -> None:
+    """Requests to the API may have maps, once `_api` has let them in."""
+    from llamafactory_gaze.integration import api
+
+    wrap_function_wrapper(module, "_process_request", api.process_request)
+    wrap_function_wrapper(module, "create_stream_chat_completion_response", api.stream)
+
+
+@touch("llamafactory.api.app", "create_app", "ChatCompletionRequest")
+def _api(module: ModuleType) -> None:
+    """A server with a gaze model keeps the alpha channels of images, and takes the field `saliencies`."""
+
+    def create_app(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        from fastapi import HTTPException
+        from llamafactory.api import chat
+
+        from llamafactory_gaze.integration import api
+        from llamafactory_gaze.integration.chat import sees_gaze
+
+        (chat_model,) = args
+        if not sees_gaze(chat_model.engine):
+            return wrapped(chat_model)
+        module.ChatCompletionRequest = api.GazeChatCompletionRequest  # type: ignore[attr-defined]
+        chat.Image = api.KeepsAlpha
+        app = wrapped(chat_model)
+        app.add_exception_handler(HTTPException, api.refuse)
+        return app
+
+    wrap_function_wrapper(module, "create_app", create_app)
+
+
+@touch("llamafactory.webui.components.chatbot", "create_chat_box")
+def _chat_box(module: ModuleType) -> None:
+    """The image box of `webchat` and `webui` would drop alpha channels; `_web_chat` drops them for other models."""
+
+    def create_chat_box(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        chatbot, messages, elements = wrapped(*args, **kwargs)
+        elements["image"].image_mode = None
+        return chatbot, messages, elements
+
+    wrap_function_wrapper(module, "create_chat_box", create_chat_box)
+
+
+@touch("llamafactory.webui.chatter", "WebChatModel.stream")
+def _web_chat(module: ModuleType) -> None:
+    def stream(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        from llamafactory_gaze.integration.chat import sees_gaze
+
+        image = args[5]
+        if image is not None and not sees_gaze(instance.engine):
+            args = (*args[:5], image.convert("RGB"), *args[6:])
+        return wrapped(*args, **kwargs)
+
+    wrap_function_wrapper(module, "WebChatModel.stream", stream)

@@ -103,7 +103,7 @@ class Qwen2_5_VLGazeProcessor(Qwen2_5_VLProcessor):
         if not pairs:
             return super().__call__(images=images, text=text, videos=videos, **kwargs)
         pixels = self.image_max_pixels if image_max_pixels is None else image_max_pixels
-        opened = [(_opened(pair.image), _array(pair.saliency)) for pair in pairs]
+        opened = [(_opened(pair.image), None if pair.saliency is None else map_array(pair.saliency)) for pair in pairs]
         pictures = [scaled_down(self._picture(*pair), pixels).convert("RGB") for pair in opened]
         maps = [saliency for _, saliency in opened]
         if self.gaze_fusion in IN_PROMPT and any(saliency is not None for saliency in maps):
@@ -145,6 +145,13 @@ class Qwen2_5_VLGazeProcessor(Qwen2_5_VLProcessor):
             self.image_token.join([before, *map(behind_image, parts)])
             for before, *parts in (text.split(self.image_token) for text in texts)
         ]
+
+
+def map_array(saliency: Any) -> np.ndarray:
+    """A map in any form, an array or tensor (H, W) in [0, 1] or whatever `read_saliency_map` takes, as an array."""
+    if isinstance(saliency, np.ndarray):
+        return saliency
+    return saliency.numpy(force=True) if isinstance(saliency, torch.Tensor) else read_saliency_map(saliency)
 
 
 def cut(processor: Any) -> dict[str, int]:
@@ -233,12 +240,6 @@ def _flat(entries: Any, keep_none: bool = False) -> Iterator[Any]:
 
 def _opened(image: Any) -> Image.Image:
     return load_image(image) if isinstance(image, (str, Image.Image)) else to_pil_image(image)
-
-
-def _array(saliency: Any) -> np.ndarray | None:
-    if saliency is None or isinstance(saliency, np.ndarray):
-        return saliency
-    return saliency.numpy(force=True) if isinstance(saliency, torch.Tensor) else read_saliency_map(saliency)
 
 
 def _with_channel(pixel_values: Any, patches: np.ndarray) -> Any:

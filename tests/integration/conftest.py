@@ -107,20 +107,29 @@ def load_model(registry: Path, **keys):
     return model.load_model(tokenizer, model_args, finetuning_args, training_args.do_train)
 
 
-def run_cli(command: str, *arguments: object, processes: int = 1, **environment: str) -> subprocess.CompletedProcess:
-    """The stock `llamafactory-cli` of this environment, as a user's shell would start it."""
-    scripts = Path(sys.executable).parent
-    env = {
+SCRIPTS = Path(sys.executable).parent
+
+
+def cli_environment(**environment: str) -> dict[str, str]:
+    """What a user's shell would give `llamafactory-cli`."""
+    return {
         **os.environ,
-        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}",
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
         **environment,
     }
+
+
+def run_cli(
+    command: str, *arguments: object, processes: int = 1, stdin: str | None = None, **environment: str
+) -> subprocess.CompletedProcess:
+    """The stock `llamafactory-cli` of this environment, as a user's shell would start it."""
+    env = cli_environment(**environment)
     if processes > 1:
         env |= {"FORCE_TORCHRUN": "1", "NPROC_PER_NODE": str(processes)}
     return subprocess.run(
-        [scripts / "llamafactory-cli", command, *map(str, arguments)], cwd=ROOT, env=env, text=True,
-        capture_output=True, timeout=600, check=False,
+        [SCRIPTS / "llamafactory-cli", command, *map(str, arguments)], cwd=ROOT, env=env, text=True,
+        input=stdin, capture_output=True, timeout=600, check=False,
     )  # fmt: skip
