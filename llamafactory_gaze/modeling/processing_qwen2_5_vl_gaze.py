@@ -26,7 +26,7 @@ from transformers.image_utils import load_image
 
 from llamafactory_gaze.modeling.configuration import IN_PICTURE, IN_PROMPT, IN_TOWER
 from llamafactory_gaze.saliency.gazed_image import GazedImage
-from llamafactory_gaze.saliency.maps import check_aspect_ratio, read_saliency_map
+from llamafactory_gaze.saliency.maps import check_aspect_ratio, check_values, read_saliency_map
 from llamafactory_gaze.saliency.patches import no_map_patches, patchify
 from llamafactory_gaze.saliency.pictures import PICTURES
 from llamafactory_gaze.saliency.points import gaze_sentence
@@ -123,6 +123,7 @@ class Qwen2_5_VLGazeProcessor(Qwen2_5_VLProcessor):
     def _picture(self, image: Image.Image, saliency: np.ndarray | None) -> Image.Image:
         if saliency is None:
             return image
+        check_values(saliency)
         check_aspect_ratio((saliency.shape[1], saliency.shape[0]), image.size)
         return PICTURES[self.gaze_fusion](image, saliency) if self.gaze_fusion in IN_PICTURE else image
 

@@ -97,6 +97,18 @@ def check_aspect_ratio(
     )
 
 
+def check_values(saliency: np.ndarray) -> None:
+    """Check that an array is a map: (H, W) in [0, 1].
+
+    Raises:
+        ValueError: it is not two-dimensional, or leaves [0, 1].
+    """
+    if saliency.ndim != 2:
+        raise ValueError(f"A saliency map has two dimensions (height, width), found the shape {saliency.shape}.")
+    if not (saliency.min() >= 0 and saliency.max() <= 1):  # said this way round, NaN is refused too
+        raise ValueError(f"A saliency map has values in [0, 1], found {saliency.min()} to {saliency.max()}.")
+
+
 def resize_map(saliency: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resample a map (H, W) in [0, 1] to `size` (width, height): bilinear, antialiased, still in [0, 1]."""
     if saliency.shape == (size[1], size[0]):

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from llamafactory_gaze.saliency.maps import resize_map
+from llamafactory_gaze.saliency.maps import check_values, resize_map
 
 
 NO_MAP = -1.0  # every value of an image without a map; no real map has it, and bfloat16 holds it exactly
@@ -49,10 +49,7 @@ def patchify(
         ValueError: the map is not two-dimensional or leaves [0, 1], or the grid does not consist of whole windows.
     """
     _check_grid(grid_thw, merge_size)
-    if saliency.ndim != 2:
-        raise ValueError(f"A saliency map has two dimensions (height, width), found the shape {saliency.shape}.")
-    if not (saliency.min() >= 0 and saliency.max() <= 1):  # said this way round, NaN is refused too
-        raise ValueError(f"A saliency map has values in [0, 1], found {saliency.min()} to {saliency.max()}.")
+    check_values(saliency)
 
     t, h, w = grid_thw
     pixels = resize_map(saliency, (w * patch_size, h * patch_size))

@@ -53,3 +53,25 @@ def test_a_failure_inside_warns_and_never_breaks_importing_torch():
         "print(*(str(w.message) for w in caught))"
     )
     assert "llamafactory-gaze could not be loaded, recipes with gaze will not work" in python(code)
+
+
+def test_the_auto_classes_know_the_model_and_load_it_on_first_use():
+    code = (
+        "import sys, llamafactory_gaze, transformers; from transformers import AutoConfig, AutoTokenizer, AutoModel\n"
+        "assert 'llamafactory_gaze.modeling' not in sys.modules\n"
+        "print(type(AutoConfig.for_model('qwen2_5_vl_gaze')).__name__, 'llamafactory_gaze.modeling' in sys.modules)"
+    )
+    for switch in ("0", "1"):
+        assert python(code, TORCH_DEVICE_BACKEND_AUTOLOAD=switch) == "Qwen2_5_VLGazeConfig True"
+
+
+def test_changed_auto_classes_are_named(tmp_path):
+    code = (
+        "import warnings, llamafactory_gaze; from types import ModuleType; from llamafactory_gaze import auto_classes\n"
+        "with warnings.catch_warnings(record=True) as caught:\n"
+        "    warnings.simplefilter('always'); auto_classes._configuration(ModuleType('other'))\n"
+        "    auto_classes._processor(ModuleType('other'))\n"
+        "print(*(str(w.message) for w in caught))"
+    )
+    message = python(code)
+    assert message.count("expects the Auto classes of transformers 5.5; those of version 5.") == 2

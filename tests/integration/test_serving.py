@@ -8,6 +8,7 @@ import time
 import urllib.request
 from contextlib import contextmanager
 from io import BytesIO
+from types import SimpleNamespace
 
 import numpy as np
 import openai
@@ -229,3 +230,14 @@ def test_webchat_keeps_the_alpha_channel(model):
                 turns, "en", "", "", handle_file(files / f"{name}.png"), None, None, *generate, api_name="/stream"
             )
             assert turns[-1]["content"].strip() == expected
+
+
+def test_the_server_of_another_model_is_left_alone():
+    from llamafactory.api import app, chat, protocol
+
+    app.create_app(SimpleNamespace(engine=SimpleNamespace(processor=None)))
+    assert chat.Image is Image and app.ChatCompletionRequest is protocol.ChatCompletionRequest
+    items = [{"type": "image_url", "image_url": {"url": png(seen_through(MAPS[0]))}}]
+    request = protocol.ChatCompletionRequest(model="", messages=[{"role": "user", "content": items}])
+    (image,) = chat._process_request(request)[3]
+    assert image.mode == "RGB" and image == make_image()

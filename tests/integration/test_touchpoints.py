@@ -11,7 +11,10 @@ from tests.integration.conftest import parse
 
 def test_every_touchpoint_fits_the_installed_llamafactory(registry):
     parse(registry)  # imports all that a training imports
-    import llamafactory.train.tuner  # noqa: F401
+    import llamafactory.api.app
+    import llamafactory.chat.hf_engine
+    import llamafactory.train.tuner
+    import llamafactory.webui.interface  # noqa: F401
 
     assert touchpoints._failures == []
     assert {t.module for t in touchpoints.TOUCHPOINTS} == {
@@ -23,6 +26,12 @@ def test_every_touchpoint_fits_the_installed_llamafactory(registry):
         "llamafactory.data.template",
         "llamafactory.data.loader",
         "llamafactory.model.loader",
+        "llamafactory.chat.hf_engine",
+        "llamafactory.chat.chat_model",
+        "llamafactory.api.chat",
+        "llamafactory.api.app",
+        "llamafactory.webui.components.chatbot",
+        "llamafactory.webui.chatter",
     }
 
 
