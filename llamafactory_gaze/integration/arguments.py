@@ -85,6 +85,15 @@ class GazeArguments:
             )
         },
     )
+    gaze_cached_images: int = field(
+        default=0,
+        metadata={
+            "help": (
+                "In chat, webchat and api: of how many images the output of the visual tower's blocks before the first "
+                "calibrator is kept, so that a new map on the same image is answered sooner. Default: 0."
+            )
+        },
+    )
     gaze_train_calibrator: Literal["frozen", "lora", "full"] = field(
         default="full",
         metadata={"help": "With `lora_target: gaze`: how E_sal and the cross-attention are trained."},
@@ -131,6 +140,9 @@ class GazeArguments:
         if self.gaze_num_heads is not None and (type(self.gaze_num_heads) is not int or self.gaze_num_heads < 1):
             raise ValueError(f"`gaze_num_heads: {self.gaze_num_heads}` is not a whole number from 1.")
 
+        if type(self.gaze_cached_images) is not int or self.gaze_cached_images < 0:
+            raise ValueError(f"`gaze_cached_images: {self.gaze_cached_images}` is not a whole number from 0.")
+
     @property
     def settings(self) -> dict[str, Any]:
         """The settings of the calibrator that the recipe gives; a missing one is left to the adapter or the model."""
@@ -173,6 +185,11 @@ def check_recipe(
         raise ValueError(
             f"`lora_target: {','.join(finetuning_args.lora_target)}`: `{LORA_TARGET}` stands alone. What is trained "
             "follows from gaze_train_calibrator, gaze_train_vision, gaze_train_projector and gaze_train_llm."
+        )
+    if gaze.gaze_cached_images and training_args is not None:
+        raise ValueError(
+            f"`gaze_cached_images: {gaze.gaze_cached_images}` is for chat, webchat and api: take it out of a recipe "
+            "for training or prediction."
         )
     if gaze.gaze_ablation in EXCHANGES and training_args is None:
         raise ValueError(

@@ -260,7 +260,9 @@ def _init_adapter(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs:
         refuse_gaze_adapters(model_args)
         return wrapped(*args)
     if not is_trainable:
-        return wrapped(*args)
+        model = wrapped(*args)
+        model.cache_images(model_args.gaze.gaze_cached_images)
+        return model
     from peft import PeftModel
     from transformers.integrations import is_deepspeed_zero3_enabled
 

@@ -7,7 +7,9 @@ input_channel.py
 fusions.py                   which of them a configuration asks for
 gaze.py                      what they share
 positions.py                 where the tokens of a video stand in time
-modeling_qwen2_5_vl_gaze.py  puts them into Qwen2.5-VL
+vision_tower.py              puts them into the visual tower
+image_cache.py               what the tower makes of an image before gaze comes in, kept for the next gaze
+modeling_qwen2_5_vl_gaze.py  puts the tower into Qwen2.5-VL
 processing_qwen2_5_vl_gaze.py  images, maps and prompts to the model's inputs
 registration.py              tells transformers' Auto classes
 """
@@ -16,10 +18,10 @@ from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeConfig, Qwen2
 from llamafactory_gaze.modeling.modeling_qwen2_5_vl_gaze import (
     Qwen2_5_VLGazeForConditionalGeneration,
     Qwen2_5_VLGazeModel,
-    Qwen2_5_VLGazeVisionTransformer,
 )
 from llamafactory_gaze.modeling.processing_qwen2_5_vl_gaze import Qwen2_5_VLGazeProcessor
 from llamafactory_gaze.modeling.registration import register_auto_classes
+from llamafactory_gaze.modeling.vision_tower import Qwen2_5_VLGazeVisionTransformer
 
 
 register_auto_classes()

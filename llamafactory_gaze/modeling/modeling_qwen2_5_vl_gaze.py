@@ -1,111 +1,29 @@
-"""Qwen2.5-VL with saliency calibrators in its visual tower.
+"""Qwen2.5-VL with a visual tower that takes in where people look (`vision_tower.py`).
 
-Each class overrides one thing of its stock parent (transformers/models/qwen2_5_vl/modeling_qwen2_5_vl.py):
+Each class overrides few things of its stock parent (transformers/models/qwen2_5_vl/modeling_qwen2_5_vl.py):
 
-    Qwen2_5_VLGazeVisionTransformer         puts the calibrators in, and the saliency channel into window order
     Qwen2_5_VLGazeModel                     builds that tower; finds image tokens without `mm_token_type_ids`, and puts
                                             the frames of a video in order (`positions.py`)
     Qwen2_5_VLGazeForConditionalGeneration  the same for generation
-
-`pixel_values` is (patches, 4 * 2 * 14 * 14): the stock columns followed by the saliency map's (`saliency/patches.py`).
-The stock width, (patches, 3 * 2 * 14 * 14), means that no image has a map. `pixel_values_videos` is alike, with a map
-for each frame; two frames that follow each other are one temporal patch, which takes gaze in for itself.
-
-Order of patches. The processor emits them in merge-grouped order; the tower re-orders the groups of 2 x 2 patches by
-window before its first block. The saliency patches take the same way. Groups of an image of 12 x 12 patches, with
-windows of 8 x 8 patches, that is 4 x 4 groups:
-
-    processor order              window order (numbers are processor positions)
-     0  1  2  3 |  4  5          window 0:  0  1  2  3  6  7  8  9 12 13 14 15 18 19 20 21
-     6  7  8  9 | 10 11          window 1:  4  5 10 11 16 17 22 23
-    12 13 14 15 | 16 17          window 2: 24 25 26 27 30 31 32 33
-    18 19 20 21 | 22 23          window 3: 28 29 34 35
-    ------------+------
-    24 25 26 27 | 28 29
-    30 31 32 33 | 34 35
 """
 
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import initialization as init
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
-    Qwen2_5_VisionTransformerPretrainedModel,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2_5_VLModel,
-    Qwen2_5_VLPreTrainedModel,
     Qwen2_5_VLTextModel,
 )
 
-from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeConfig, Qwen2_5_VLGazeVisionConfig
-from llamafactory_gaze.modeling.fusions import FUSIONS, STOCK_TOWER
-from llamafactory_gaze.modeling.gaze import Gaze, PlainBlock, ZeroInitLinear
-from llamafactory_gaze.modeling.input_channel import split_saliency, with_saliency_channel
+from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeConfig
+from llamafactory_gaze.modeling.image_cache import ImageCache
 from llamafactory_gaze.modeling.positions import IMAGE, VIDEO, positions_in_time
+from llamafactory_gaze.modeling.vision_tower import Qwen2_5_VLGazeVisionTransformer, ZeroInitMixin
 
 
-class _ZeroInitMixin(Qwen2_5_VLPreTrainedModel):
-    """Keeps at zero what starts at zero when `from_pretrained` fills the modules that a checkpoint does not hold."""
-
-    _no_split_modules = ["Qwen2_5_VLDecoderLayer", "PlainBlock", "CrossAttentionBlock", "ScoreModulationBlock"]  # noqa: RUF012
-
-    def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, ZeroInitLinear):
-            init.zeros_(module.weight)
-        else:
-            super()._init_weights(module)
-
-
-class Qwen2_5_VLGazeVisionTransformer(_ZeroInitMixin, Qwen2_5_VisionTransformerPretrainedModel):
-    """The stock tower with a fourth input channel, the saliency map, and parts that take it in (`fusions.py`)."""
-
-    config: Qwen2_5_VLGazeVisionConfig
-
-    def __init__(self, config: Qwen2_5_VLGazeVisionConfig, *inputs: Any, **kwargs: Any) -> None:
-        super().__init__(config, *inputs, **kwargs)
-        fusion = FUSIONS.get(config.gaze_fusion, STOCK_TOWER)
-        patched = config.gaze_layers or ()
-        self.patch_embed = fusion.patch_embed(config)
-        self.blocks = nn.ModuleList(
-            [(fusion.block if layer in patched else PlainBlock)(config) for layer in range(config.depth)]
-        )
-        self.takes_gaze = fusion is not STOCK_TOWER
-        self.post_init()
-
-    def forward(self, hidden_states: Tensor, grid_thw: Tensor, **kwargs: Any) -> Any:
-        """Args:
-            hidden_states: (patches, 4 * T * P * P) with a saliency channel or (patches, 3 * T * P * P) without.
-            grid_thw: (images, 3), patches of each image in time, height and width.
-
-        Returns:
-            The stock tower's output: `pooler_output` is (patches / 4, d_llm).
-
-        Raises:
-            ValueError: the width of `hidden_states` is neither of the two.
-        """
-        if self.takes_gaze and self.training:
-            # The calibrators run even where no image has a map: DDP and ZeRO-3 wait for them on every rank.
-            hidden_states = with_saliency_channel(hidden_states, self.config)
-        saliency = split_saliency(hidden_states, self.config)[1]
-        if saliency is None or not self.takes_gaze:
-            return super().forward(hidden_states, grid_thw, **kwargs)
-        frames = torch.repeat_interleave(grid_thw[:, 1] * grid_thw[:, 2], grid_thw[:, 0])  # patches of each frame
-        gaze = Gaze(
-            saliency=self._in_window_order(saliency, grid_thw),
-            cu_seqlens=F.pad(frames.cumsum(0, dtype=torch.int32), (1, 0)),
-        )
-        return super().forward(hidden_states, grid_thw, gaze=gaze, **kwargs)
-
-    def _in_window_order(self, saliency: Tensor, grid_thw: Tensor) -> Tensor:
-        """(patches, d_s,raw) in processor order -> the order of the blocks' hidden states (module docstring)."""
-        window_index, _ = self.get_window_index(grid_thw)
-        groups = saliency.reshape(-1, self.spatial_merge_unit, saliency.shape[-1])
-        return groups[window_index].reshape(saliency.shape)
-
-
-class Qwen2_5_VLGazeModel(_ZeroInitMixin, Qwen2_5_VLModel):
+class Qwen2_5_VLGazeModel(ZeroInitMixin, Qwen2_5_VLModel):
     config: Qwen2_5_VLGazeConfig
 
     def __init__(self, config: Qwen2_5_VLGazeConfig) -> None:
@@ -160,7 +78,7 @@ class Qwen2_5_VLGazeModel(_ZeroInitMixin, Qwen2_5_VLModel):
         return super().compute_3d_position_ids(input_ids, *args, mm_token_type_ids=mm_token_type_ids, **kwargs)
 
 
-class Qwen2_5_VLGazeForConditionalGeneration(_ZeroInitMixin, Qwen2_5_VLForConditionalGeneration):
+class Qwen2_5_VLGazeForConditionalGeneration(ZeroInitMixin, Qwen2_5_VLForConditionalGeneration):
     """Qwen2.5-VL that sees where people look.
 
     Loads a stock Qwen2.5-VL checkpoint with exactly the calibrators missing; these start without effect, so that the
@@ -174,6 +92,18 @@ class Qwen2_5_VLGazeForConditionalGeneration(_ZeroInitMixin, Qwen2_5_VLForCondit
         self.model = Qwen2_5_VLGazeModel(config)
         self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
         self.post_init()
+
+    def cache_images(self, images: int) -> None:
+        """Keeps what the tower makes of the last images before gaze comes in, so that a new map needs the rest alone.
+
+        For generation with one model: the cache knows nothing of weights that change, and is emptied by `train()`.
+        It helps with `gaze_fusion` cross_attention, score_modulation and text, whose images are the same with any map.
+
+        Args:
+            images: how many are kept, 0 for none; an image of n patches takes n * d_vit numbers, 5 MB at 2,000 patches
+                of the 3B model in bfloat16.
+        """
+        self.model.visual.image_cache = ImageCache(images) if images else None
 
     def _expand_inputs_for_generation(self, *args: Any, **kwargs: Any) -> tuple[Tensor, dict[str, Any]]:
         """As the stock method, which repeats tensors for beams; LLaMA-Factory's `second_per_grid_ts` is a list."""
@@ -194,5 +124,4 @@ class Qwen2_5_VLGazeForConditionalGeneration(_ZeroInitMixin, Qwen2_5_VLForCondit
 __all__ = [
     "Qwen2_5_VLGazeForConditionalGeneration",
     "Qwen2_5_VLGazeModel",
-    "Qwen2_5_VLGazeVisionTransformer",
 ]

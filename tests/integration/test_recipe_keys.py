@@ -17,7 +17,7 @@ def test_every_shipped_recipe_parses(path):
     from llamafactory.hparams import get_infer_args, get_train_args
 
     keys = OmegaConf.to_container(OmegaConf.load(path))
-    if path.stem == "export":
+    if path.stem in ("export", "chat"):
         model_args, data_args, *_ = get_infer_args(keys)
     else:
         model_args, data_args, *_ = get_train_args({**keys, "use_cpu": True})  # bf16 asks for a GPU otherwise
@@ -102,6 +102,8 @@ def test_a_value_on_the_command_line_overrides_the_recipe(registry, monkeypatch,
         ({"gaze_layers": 28}, "not a list of blocks"),
         ({"gaze_layers": [-1]}, "numbers from 0"),
         ({"gaze_num_heads": 0}, "whole number from 1"),
+        ({"gaze_cached_images": -1}, "whole number from 0"),
+        ({"gaze_cached_images": 4}, "is for chat, webchat and api"),
         ({"template": "qwen2_vl"}, "`lora_target` asks for gaze.*Write `template: qwen2_5_vl_gaze`"),
         ({"template": "qwen2_vl", "lora_target": "all", "gaze_layers": [3]}, "`gaze_layers` asks for gaze"),
         ({"lora_target": "gaze,q_proj"}, "`gaze` stands alone"),

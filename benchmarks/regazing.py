@@ -1,0 +1,103 @@
+"""A new gaze at the same picture: the visual tower's time with its first blocks remembered, against a full run.
+
+    python benchmarks/regazing.py [--patches 1024] [--language-model]
+
+The tower has the shape of Qwen2.5-VL-3B's with random weights and a calibrator in block 28. With --language-model, a
+language model of the 3B's shape stands behind it (random weights in bfloat16, 7 GB), and the time to the first token
+is measured as well, both ways in the same process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from transformers.initialization import no_init_weights
+
+from llamafactory_gaze import Qwen2_5_VLGazeConfig, Qwen2_5_VLGazeForConditionalGeneration
+from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeVisionConfig
+
+
+TARGET = 1 / 3
+# config.json of Qwen/Qwen2.5-VL-3B-Instruct
+TOWER = Qwen2_5_VLGazeVisionConfig(
+    depth=32, hidden_size=1280, intermediate_size=3420, num_heads=16, out_hidden_size=2048,
+    fullatt_block_indexes=[7, 15, 23, 31], window_size=112, tokens_per_second=2,
+)  # fmt: skip
+LANGUAGE_MODEL = {
+    "hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 36, "num_attention_heads": 16,
+    "num_key_value_heads": 2, "vocab_size": 151936, "rms_norm_eps": 1e-6, "tie_word_embeddings": True,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
+}  # fmt: skip
+SMALL = {"num_hidden_layers": 1, "vocab_size": 151936}
+PROMPT = 40  # tokens of text around the image
+
+
+def make_model(language_model: bool) -> Qwen2_5_VLGazeForConditionalGeneration:
+    text = LANGUAGE_MODEL if language_model else {**LANGUAGE_MODEL, **SMALL}
+    config = Qwen2_5_VLGazeConfig(vision_config=TOWER.to_dict(), text_config=text, image_token_id=151655)
+    torch.set_default_dtype(torch.bfloat16 if language_model else torch.float32)
+    with no_init_weights():
+        model = Qwen2_5_VLGazeForConditionalGeneration(config).eval()
+    torch.set_default_dtype(torch.float32)
+    for parameter in model.parameters():
+        parameter.data.normal_(std=0.02)
+    model.model.visual.float()
+    return model
+
+
+def seconds(run: Callable[[int], object], repeats: int) -> float:
+    run(0)
+    times = []
+    for i in range(1, repeats + 1):
+        start = time.perf_counter()
+        run(i)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--patches", type=int, default=1024, help="of the image, about as many")
+    parser.add_argument("--repeats", type=int, default=5, help="median of so many")
+    parser.add_argument("--language-model", action="store_true", help="measure the time to the first token as well")
+    options = parser.parse_args()
+    model = make_model(options.language_model)
+    tower, vision = model.model.visual, model.config.vision_config
+    side = max(1, round((options.patches / 4) ** 0.5)) * 2
+    grid = torch.tensor([[1, side, side]])
+    colours = torch.randn(side * side, 3 * vision.saliency_width)
+
+    def seen(i: int) -> torch.Tensor:
+        """The same picture with another map."""
+        saliency = torch.rand(side * side, vision.saliency_width, generator=torch.Generator().manual_seed(i))
+        return torch.cat([colours, saliency], dim=1)
+
+    @torch.no_grad()
+    def look(i: int) -> None:
+        tower(seen(i), grid)
+
+    text, image = torch.randint(1000, (PROMPT,)), torch.full((side * side // 4,), model.config.image_token_id)
+    prompt = torch.cat([text[: PROMPT // 2], image, text[PROMPT // 2 :]]).unsqueeze(0)
+
+    def answer(i: int) -> None:
+        model.generate(
+            input_ids=prompt, attention_mask=torch.ones_like(prompt), pixel_values=seen(i), image_grid_thw=grid,
+            max_new_tokens=1, do_sample=False,
+        )  # fmt: skip
+
+    print(f"{side}x{side} patches, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    for name, run in [("vision", look), ("first token", answer)][: 1 + options.language_model]:
+        model.cache_images(0)
+        full = seconds(run, options.repeats)
+        model.cache_images(1)
+        again = seconds(run, options.repeats)
+        met = "" if name != "vision" else f" (target {TARGET:.2f}: {'met' if again / full <= TARGET else 'missed'})"
+        print(f"{name}: full run {full:.2f} s, new gaze {again:.2f} s, ratio {again / full:.2f}{met}")
+
+
+if __name__ == "__main__":
+    main()
