@@ -20,6 +20,7 @@ setup(
     include_package_data=True,
     package_data={
         "llamafactory_gaze": ["demo/base_model/*"],
+        "llamafactory_gaze.export": ["*.j2"],
         "eval.report": ["templates/*"],
         "eval.results": ["schema/*"],
     },
@@ -63,6 +64,7 @@ setup(
             "hypothesis>=6.100",
             "jsonschema>=4.18",
             "mypy==2.4.*",
+            "openai>=1.40",
             "pre-commit",
             PYMOVEMENTS,
             "pytest>=8",

@@ -32,11 +32,19 @@ the picture alone does not.
 | `test.json` | {test_rows} | original; {test_images} pictures that are not in the training files, the same observers |
 
 {train_images} training pictures, {test_images} test pictures, {observers} observers, seed {seed}.
-`images/` holds the pictures, `maps/` one 16-bit greyscale saliency map for each picture and observer (Gaussian of
-{sigma:g} pixels around the fixations, half the picture's size). In a row, `looked_at` names the things looked at in
-their order, `objects` all things in the picture, and `boxes` where these are (x0, y0, x1, y1 in pixels).
+`images/` holds the pictures, `maps/` the saliency maps. In a row, `looked_at` names the things looked at in their
+order, `objects` all things in the picture, and `boxes` where these are (x0, y0, x1, y1 in pixels).
 
-Made by `llamafactory_gaze.demo.dataset.make_demo_data`. Licence: that of llamafactory-gaze.
+## Maps
+
+- Which: one for each picture and simulated observer, of that observer's own fixations.
+- Gaussian around each fixation, with a standard deviation of {sigma:g} pixels of the picture, weighted by its duration;
+  the sum is scaled so that its maximum is 1.
+- 16-bit greyscale PNG of half the picture's size.
+
+## Made by
+
+`llamafactory_gaze.demo.dataset.make_demo_data`. Licence: that of llamafactory-gaze.
 """
 
 

@@ -94,6 +94,19 @@ class GazeArguments:
             )
         },
     )
+    gaze_card_results: str | None = field(
+        default=None,
+        metadata={"help": "In export: the results.json of eval.compare whose table the model card shows."},
+    )
+    gaze_card_data: str | None = field(
+        default=None,
+        metadata={
+            "help": (
+                "In export: the training data that the model card links, as a folder with a data card (README.md) or "
+                "OWNER/NAME of a data set on the Hub. What the data card says of its maps goes into the model card."
+            )
+        },
+    )
     gaze_train_calibrator: Literal["frozen", "lora", "full"] = field(
         default="full",
         metadata={"help": "With `lora_target: gaze`: how E_sal and the cross-attention are trained."},

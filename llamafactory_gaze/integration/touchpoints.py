@@ -279,6 +279,19 @@ def _init_adapter(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs:
     return model
 
 
+@touch("llamafactory.train.tuner", "export_model", "get_infer_args")
+def _export(module: ModuleType) -> None:
+    """An exported gaze model has a model card, which goes to the Hub with it."""
+
+    def export_model(wrapped: Callable[..., None], instance: Any, args: Any, kwargs: Any) -> None:
+        from llamafactory_gaze.integration.export import writing_card
+
+        with writing_card(module):
+            wrapped(*args, **kwargs)
+
+    wrap_function_wrapper(module, "export_model", export_model)
+
+
 @touch("llamafactory.chat.hf_engine", "HuggingfaceEngine._process_args")
 def _engine(module: ModuleType) -> None:
     """The images of a conversation may have maps, in a file of their own or as an alpha channel."""

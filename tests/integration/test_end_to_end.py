@@ -96,8 +96,14 @@ def test_the_merged_model_predicts_the_same_and_needs_no_recipe_keys(data, stage
         f"model_name_or_path={BASE_MODEL}",
         f"adapter_name_or_path={','.join(map(str, stages))}",
         f"export_dir={merged}",
+        "gaze_card_results=null",
+        f"gaze_card_data={data}",
     )
     succeeded(result)
+    card = (merged / "README.md").read_text()
+    assert (
+        "standard deviation of 9 pixels of the picture" in card and "nothing is known of this model's captions" in card
+    )
     config = json.loads((merged / "config.json").read_text())
     assert config["model_type"] == "qwen2_5_vl_gaze"
     settings = json.loads((stages[0] / "adapter_config.json").read_text())["auto_mapping"]["llamafactory_gaze"]

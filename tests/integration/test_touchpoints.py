@@ -26,6 +26,7 @@ def test_every_touchpoint_fits_the_installed_llamafactory(registry):
         "llamafactory.data.template",
         "llamafactory.data.loader",
         "llamafactory.model.loader",
+        "llamafactory.train.tuner",
         "llamafactory.chat.hf_engine",
         "llamafactory.chat.chat_model",
         "llamafactory.api.chat",

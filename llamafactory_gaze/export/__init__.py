@@ -1,0 +1,1 @@
+"""What goes along with an exported model: its model card."""
