@@ -293,6 +293,7 @@ def _print_summary(built: BuiltDataset) -> None:
         review_in_words,
     )
     from llamafactory_gaze.data.triples.card_maps import WHICH
+    from llamafactory_gaze.data.triples.dataset_maps import ReadyMaps
 
     console = Console(highlight=False)
     header, lines = category_table(built)
@@ -305,6 +306,11 @@ def _print_summary(built: BuiltDataset) -> None:
         (side,) = built.maps
         number = len({side.path(sample) for sample in side.samples})
         console.print(f"Maps: {number} taken from {built.options.maps_from}, {WHICH[side.maps.of]}.", soft_wrap=True)
+        if isinstance(side.maps, ReadyMaps) and side.maps.sources:
+            said = (
+                f"{len(side.maps.sources)} of them say that they were not recorded by an eye tracker (see README.md)."
+            )
+            console.print(f"[bold yellow]Note:[/] {said}", soft_wrap=True)
     else:
         read, made = built.fixations["read"], built.fixations["used"]
         others = {COUNTS[key]: n for key, n in built.fixations.items() if key not in ("read", "used") and n}

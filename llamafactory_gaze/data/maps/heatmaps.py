@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -65,8 +66,11 @@ def _gaussians(position: np.ndarray, length: int, sigma: float) -> tuple[np.ndar
     )
 
 
-def encode_map(saliency: np.ndarray) -> bytes:
-    """The bytes of a 16-bit greyscale PNG of a map (H, W) in [0, 1]; equal maps give equal bytes.
+def encode_map(saliency: np.ndarray, texts: Mapping[str, str] | None = None) -> bytes:
+    """The bytes of a 16-bit greyscale PNG of a map (H, W) in [0, 1]; equal maps and texts give equal bytes.
+
+    `texts` stand in the file by keyword (PNG specification, section 11.3.3.4, iTXt), before the pixels, so that they
+    are read without them.
 
     Written here rather than by PIL, which tries several filters on each line: a smooth map is nearly the line above it,
     so that filter alone (PNG specification, section 9.2, type 2) takes half the time and gives a smaller file.
@@ -80,7 +84,8 @@ def encode_map(saliency: np.ndarray) -> bytes:
     np.subtract(rows[1:], rows[:-1], out=lines[1:, 1:])
     header = struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0)  # 16 bits, greyscale, not interlaced
     # The low bytes hardly compress: level 6 takes four times as long and saves a quarter.
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 1)), (b"IEND", b""))
+    said = [(b"iTXt", word.encode("latin-1") + bytes(5) + text.encode()) for word, text in (texts or {}).items()]
+    chunks = ((b"IHDR", header), *said, (b"IDAT", zlib.compress(lines.tobytes(), 1)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )

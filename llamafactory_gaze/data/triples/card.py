@@ -61,7 +61,7 @@ def data_card(built: BuiltDataset) -> str:
     parts = [
         _header(built),
         f"# {options.name}",
-        "Images, maps of where people looked, and what they said about the images. Made by "
+        f"Images, {_maps_in_words(built)}, and what people said about the images. Made by "
         "`llamafactory-gaze dataset`; `preview.png` shows a few samples.",
         f"{len({row['id'] for row in rows})} samples: {len({row['image_id'] for row in rows})} images, "
         f"{len({row['participant'] for row in rows})} people.",
@@ -248,6 +248,13 @@ def _speech_and_people(built: BuiltDataset) -> str:
         f"- {cleaned}.\n- {codes}.\n- Further fields of the rows: {', '.join(fields) or 'none'}.\n"
         "- No single fixations are in this folder."
     )
+
+
+def _maps_in_words(built: BuiltDataset) -> str:
+    maps = built.maps[0].maps
+    if isinstance(maps, ReadyMaps) and maps.sources:
+        return "maps that are **not, or not all, of an eye tracker** (see Maps)"
+    return "maps of where people looked"
 
 
 def _ready_maps(built: BuiltDataset) -> list[tuple[str, str]]:

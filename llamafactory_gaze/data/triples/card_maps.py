@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from llamafactory_gaze.data.maps.options import MapOptions, MapsOf
@@ -114,6 +115,12 @@ def _ready(maps: ReadyMaps, samples: Sequence[Description]) -> list[str]:
         f"Which: {WHICH[maps.of] if maps.report else 'one per image'}.",
         f"Where from: ready-made, copied unchanged from the folder `{maps.folder.name}`.",
     ]
+    if maps.sources:
+        counted = "; ".join(f"{number} of {source}" for source, number in Counter(maps.sources.values()).most_common())
+        lines.append(
+            f"**Not recorded by an eye tracker**: {len(maps.sources)} of {len(maps.sha256)} maps say in their files "
+            f"that they were made of another source: {counted}."
+        )
     if maps.looked is not None:
         lines.append("For: descriptions of participants who have fixations on the image; these made no map.")
     if maps.report is None:
