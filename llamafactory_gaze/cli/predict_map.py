@@ -44,7 +44,7 @@ def predict_map(
         Path | None,
         typer.Option(
             help="Mouse traces: CSV, TSV or Parquet with the columns image, x, y, time_ms; participant and trial may "
-            "be. A position counts for as long as the pointer stayed.",
+            "be. Or SALICON's .mat files. A position counts for as long as the pointer stayed.",
             rich_help_panel=_SOURCE,
         ),
     ] = None,
@@ -99,7 +99,7 @@ def predict_map(
     from llamafactory_gaze.data.predicted.folder import Options, predict_maps, summary
     from llamafactory_gaze.data.tables import DataError
 
-    with errors_as_sentences(DataError):
+    with errors_as_sentences(DataError, OSError):
         open_source = _source(method, predictor, maps, trace, box, click, columns, sigma_px)
         options = Options(images, output, longest_side, preview, overwrite)
         with Progress(console=Console(stderr=True)) as progress:

@@ -212,6 +212,7 @@ def test_the_data_card_the_checks_and_the_maps_of_a_data_set_say_the_source(reco
         "- **Not recorded by an eye tracker**: 5 of 5 maps say in their files that they were made of another source: "
         "4 of saliency predictor, spectral-residual; 1 of click." in card
     )
+    assert "maps.json" not in card and "eye-tracking" not in card
     assert map_source(folder / "maps/a1.png") == "click"
     warned = [str(one) for one in validate_dataset("small", options.dataset_dir).warnings if one.kind == "map-source"]
     splits = {name: json.loads((folder / f"{name}.json").read_text()) for name in ("stage1", "stage2", "test")}
@@ -227,6 +228,7 @@ def test_a_data_set_of_gaze_is_called_one(recording):
         "Images, maps of where people looked, and what people said"
         in (options.dataset_dir / "small/README.md").read_text()
     )
+    assert "eye-tracking" in (options.dataset_dir / "small/README.md").read_text()
     assert "map-source" not in {one.kind for one in validate_dataset("small", options.dataset_dir).problems}
 
 

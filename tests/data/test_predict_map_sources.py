@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 from scipy.ndimage import gaussian_filter
 
 from llamafactory_gaze.data.predicted.given import GivenMaps
@@ -86,7 +87,6 @@ def test_a_position_of_the_mouse_counts_for_as_long_as_the_pointer_stayed(photo,
     # 100 and 300 ms until the pointer left, 50 until it went beside the image; the last of a viewing has no end.
     expected = [(10, 10, 100), (40, 30, 300), (60, 50, 50), (20, 50, 200)]
     np.testing.assert_allclose(drawn(photo, source), gaussians(expected, 4), atol=1e-4)
-    assert source.images == {"a.png", "b.png"}
     (tmp_path / "b.png").write_bytes(photo.path.read_bytes())
     with pytest.raises(NoMap, match=r"no position of .* lies on it for some time"):
         predict_map(tmp_path / "b.png", source)
@@ -110,6 +110,36 @@ def test_a_trace_that_cannot_be_meant_is_refused_with_its_line(tmp_path, change,
     (tmp_path / "mouse.csv").write_text(TRACE.replace(*change))
     with pytest.raises(DataError, match=message):
         read_trace(tmp_path / "mouse.csv", {"time_ms": "t"})
+
+
+def write_salicon(file, viewings):
+    """One .mat file of SALICON; `viewings` hold rows of (time, x, y), x and y from 1."""
+    gaze = np.zeros((len(viewings), 1), dtype=[(name, object) for name in ("location", "timestamp", "fixations")])
+    for number, rows in enumerate(viewings):
+        time, *place = np.array(rows, dtype=float).reshape(-1, 3).T
+        gaze[number, 0] = (np.stack(place, 1), time[:, None], np.zeros((0, 2)))
+    savemat(file, {"image": file.stem, "resolution": np.array([[60, 80]]), "gaze": gaze})
+
+
+def test_the_way_of_the_mouse_in_the_files_of_salicon(photo, tmp_path):
+    folder = tmp_path / "train"
+    folder.mkdir()
+    Image.open(photo.path).save(tmp_path / "COCO_1.jpg")
+    write_salicon(folder / "COCO_1.mat", [[(0, 11, 21), (400, 71, 41), (500, 1, 1)], [], [(17, 71, 11), (217, 1, 1)]])
+    write_salicon(folder / "COCO_2.mat", [[(0, 1, 1), (5, 1, 1)]])
+    expected = gaussians([(10, 20, 400), (70, 40, 100), (70, 10, 200)], 5)
+    for path in (folder, folder / "COCO_1.mat"):
+        made = predict_map(tmp_path / "COCO_1.jpg", MouseTrace(path, 5))
+        np.testing.assert_allclose(made.saliency, expected, atol=1e-4)
+        assert (made.label["source"], made.label["trace"]) == ("mouse trace", path.name)
+    write_salicon(folder / "COCO_2.mat", [[(5, 1, 1), (0, 1, 1)]])
+    with pytest.raises(DataError, match=r"COCO_2.mat, viewing 1, position 2: its time is before"):
+        MouseTrace(folder, 5)
+    write_salicon(folder / "COCO_2.mat", [[(0, np.nan, 1)]])
+    with pytest.raises(DataError, match=r"COCO_2.mat cannot be read as a SALICON file"):
+        MouseTrace(folder, 5)
+    with pytest.raises(DataError, match="--columns names columns of a table"):
+        MouseTrace(folder, 5, {"x": "X"})
 
 
 def test_numbers_of_a_predictor_are_scaled_and_brought_to_the_size_of_the_map(photo):

@@ -120,7 +120,7 @@ class UserPredictor:
         try:
             module = importlib.import_module(where) if file is None else _module_of(file)
             function = getattr(module, name, None)
-        except Exception as error:  # whatever the user's code raises
+        except (Exception, SystemExit) as error:  # whatever the user's code raises
             raise DataError(f"--predictor {text} cannot be loaded ({_in_words(error)}).") from error
         if not callable(function):
             raise DataError(f"--predictor {text}: there is no function {name} in {where}.")
@@ -135,7 +135,7 @@ class UserPredictor:
         picture = photograph.read()
         try:
             values = self._function(picture)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise DataError(f"{self._name} failed on the image {photograph.path} ({_in_words(error)}).") from error
         return map_of_numbers(values, photograph, longest_side, self.sigma_px, self._name)
 
@@ -160,7 +160,7 @@ def _library_of(module: str) -> str | None:
     return None if found is None else f"{package} {found}"
 
 
-def _in_words(error: Exception) -> str:
+def _in_words(error: BaseException) -> str:
     """An error of the user's code and the last line of it, since only one sentence is shown."""
     frames = traceback.extract_tb(error.__traceback__)
     last = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""

@@ -1,12 +1,12 @@
 """Mouse traces: where the pointer was over an image, and for how long.
 
 In mouse-contingent viewing, as in Jiang, Huang, Duan and Zhao, "SALICON: Saliency in context", CVPR 2015, an image is
-blurred but for the place of the pointer, which people move as they would their eyes. SALICON's own files are read by
-`llamafactory-gaze fixations`.
+blurred but for the place of the pointer, which people move as they would their eyes.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from llamafactory_gaze.data.maps.plan import plan_maps
 from llamafactory_gaze.data.predicted.photograph import Photograph
 from llamafactory_gaze.data.predicted.source import NoMap
 from llamafactory_gaze.data.provenance import file_sha256
+from llamafactory_gaze.data.recordings.matlab import mat_files
+from llamafactory_gaze.data.recordings.salicon import read_traces
 from llamafactory_gaze.data.recordings.samples import sample
 from llamafactory_gaze.data.tables import DataError, Table, read_table
 
@@ -34,7 +36,7 @@ class MouseTrace:
     Positions beside the photograph are left out; those of all participants and trials are pooled.
 
     Args:
-        path: the table; see `read_trace`.
+        path: a table or SALICON's .mat files; see `read_trace`.
         sigma_px: standard deviation of the Gaussian in pixels of the photograph.
         columns: as for `read_trace`.
 
@@ -47,15 +49,10 @@ class MouseTrace:
         self.sigma_px = sigma_px
         self._columns = dict(columns or {})
         self._positions = read_trace(path, self._columns)
-        self._sha256 = file_sha256(path)
+        self._sha256 = _folder_sha256(path) if path.is_dir() else file_sha256(path)
         self._rows: dict[str, list[int]] = {}
         for row, image in enumerate(self._positions.image.tolist()):
             self._rows.setdefault(image, []).append(row)
-
-    @property
-    def images(self) -> set[str]:
-        """The images that the table names."""
-        return set(self._rows)
 
     def label(self, photograph: Photograph) -> dict[str, Any]:
         return {
@@ -82,38 +79,78 @@ class MouseTrace:
 
 
 def read_trace(path: Path, columns: Mapping[str, str] | None = None) -> Fixations:
-    """Read a table of the pointer's positions as if each were a fixation: it lasts until the next one of its viewing.
+    """Read the pointer's positions as if each were a fixation: it lasts until the next one of its viewing.
 
-    How long the pointer stayed at the last position of a viewing is not known, so that it lasts 0 ms. Where x or y is
-    empty (or `.`, `n/a`, `NA`, `NaN`), the pointer was away: the position before lasts until then.
+    How long the pointer stayed at the last position of a viewing is not known, so that it lasts 0 ms.
 
     Args:
-        path: CSV, TSV or Parquet with the columns image, x, y (pixels of the image) and time_ms; participant and trial
-            are read where they are. The rows of a viewing (equal image, participant and trial) follow each other.
-        columns: how the file names those columns, where it names them otherwise: `{"time_ms": "t"}`.
+        path: a table, see `_read_table`, or SALICON's .mat files, one or a folder of them.
+        columns: how the table names its columns, where it names them otherwise: `{"time_ms": "t"}`.
 
     Raises:
-        DataError: names the first bad row: no number, a time before the one above, or a viewing that is scattered.
+        DataError: cannot be read, or has times that go back; the message names the place.
     """
-    names = column_names(columns or {}, (*COLUMNS, *OPTIONAL))
+    if path.is_dir() or path.suffix.lower() == ".mat":
+        if columns:
+            raise DataError(f"--columns names columns of a table, which {path} is not.")
+        return _read_salicon(path)
+    return _read_table(path, columns or {})
+
+
+def _folder_sha256(folder: Path) -> str:
+    """The SHA-256 of those of the .mat files, in hexadecimal, one after another in the order of the files' names."""
+    return hashlib.sha256("".join(map(file_sha256, mat_files(folder))).encode()).hexdigest()
+
+
+def _read_salicon(path: Path) -> Fixations:
+    """Each viewing is a participant of its own, as nothing says who viewed."""
+    images: list[str] = []
+    participants: list[str] = []
+    parts = [np.empty((0, 4))]
+    for file, image, traces in read_traces(path):
+        for number, trace in enumerate(traces, 1):
+            lasts, back = _dwell(trace[:, 0])
+            if back is not None:
+                raise DataError(f"{file}, viewing {number}, position {back + 1}: its time is before that of the last.")
+            parts.append(np.column_stack([trace, lasts]))
+            images += [image] * len(trace)
+            participants += [f"{Path(image).stem}-{number:02d}"] * len(trace)
+    _, x, y, lasts = np.concatenate(parts).T
+    table = Table(path, "position", list(range(1, len(images) + 1)), {})
+    return Fixations(table, np.arange(len(images)), np.array(images), np.array(participants), None, None, x, y, lasts)
+
+
+def _read_table(path: Path, columns: Mapping[str, str]) -> Fixations:
+    """Read CSV, TSV or Parquet with the columns image, x, y (pixels of the image) and time_ms; participant and trial
+    are read where they are.
+
+    The rows of a viewing (equal image, participant and trial) follow each other. Where x or y is empty (or `.`, `n/a`,
+    `NA`, `NaN`), the pointer was away: the position before lasts until then.
+    """
+    names = column_names(columns, (*COLUMNS, *OPTIONAL))
     table = read_table(path)
-    required = [names[name] for name in (*COLUMNS, *OPTIONAL) if name in COLUMNS or name in (columns or {})]
+    required = [names[name] for name in (*COLUMNS, *OPTIONAL) if name in COLUMNS or name in columns]
     table.require(required, "; say which is which by --columns, for example --columns time_ms=t")
     time, x, y = _numbers(table, names)
     lasts = np.zeros(len(table))
     for first, end in _viewings(table, names):
-        steps = np.diff(time[first:end])
-        if (steps < 0).any():
-            row = first + 1 + int((steps < 0).argmax())
-            raise DataError(f"{table.at(row)}: {names['time_ms']} is before that of the row above; sort them by time.")
-        lasts[first : end - 1] = steps
+        lasts[first:end], back = _dwell(time[first:end])
+        if back is not None:
+            where = table.at(first + back)
+            raise DataError(f"{where}: {names['time_ms']} is before that of the row above; sort them by time.")
     there = np.flatnonzero(~np.isnan(x) & ~np.isnan(y))
-    empty = [""] * len(table)
-    participants = np.array(table.columns.get(names["participant"], empty))
+    participants = np.array(table.columns.get(names["participant"], [""] * len(table)))
     positions = Fixations(
         table, np.arange(len(table)), np.array(table.columns[names["image"]]), participants, None, None, x, y, lasts
     )
     return positions.where(there)
+
+
+def _dwell(time: np.ndarray) -> tuple[np.ndarray, int | None]:
+    """How long the pointer stayed at each position (n,) of a viewing, and the first whose time goes back, if any."""
+    steps = np.diff(time)
+    back = np.flatnonzero(steps < 0)
+    return np.append(steps, np.zeros(min(1, len(time)))), int(back[0]) + 1 if len(back) else None
 
 
 def _numbers(table: Table, names: Mapping[str, str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

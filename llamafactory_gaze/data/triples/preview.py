@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from llamafactory_gaze.data.maps.options import MapsOf
+from llamafactory_gaze.saliency.label import map_source
 from llamafactory_gaze.saliency.maps import overlay, read_saliency_map
 
 
@@ -58,13 +59,14 @@ def _choose(samples: Sequence[Sample], number: int, per_image: int) -> list[Samp
 
 
 def _cell(row: Mapping[str, Any], remark: str, media_dir: Path) -> Image.Image:
+    saliency = media_dir / row["saliencies"][0]
     with Image.open(media_dir / row["images"][0]) as image:
-        picture = overlay(image, read_saliency_map(media_dir / row["saliencies"][0]))
+        picture = overlay(image, read_saliency_map(saliency))
     picture.thumbnail((_WIDTH, _PICTURE), Image.Resampling.BICUBIC)
     cell = Image.new("RGB", (_WIDTH, _PICTURE + _TEXT), "white")
     cell.paste(picture, ((_WIDTH - picture.width) // 2, (_PICTURE - picture.height) // 2))
     draw = ImageDraw.Draw(cell)
-    title = ", ".join(filter(None, (f"image {row['image_id']}", row.get("category"), remark)))
+    title = ", ".join(filter(None, (f"image {row['image_id']}", row.get("category"), remark, map_source(saliency))))
     draw.text((0, _PICTURE + 6), title, "black", ImageFont.load_default(14))
     said = textwrap.fill(
         f"{row['participant']}: {row['conversations'][1]['value']}", width=62, max_lines=5, placeholder=" ..."
