@@ -61,7 +61,13 @@ class GivenMaps:
             raise DataError(str(error)) from error
         if said is not None:
             raise DataError(f"The map {file} says already what it was made of ({said}); use it as it is.")
-        return map_of_numbers(values, photograph, longest_side, self.sigma_px, f"the map {file}")
+        return map_of_numbers(
+            values,
+            photograph,
+            longest_side,
+            self.sigma_px,
+            f"the map {self.folder.name}/{file.relative_to(self.folder).as_posix()}",
+        )
 
     def _file(self, photograph: Photograph) -> Path:
         files = self._files.get(Path(photograph.name).with_suffix("").as_posix(), [])

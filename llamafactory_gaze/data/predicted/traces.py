@@ -67,13 +67,13 @@ class MouseTrace:
 
     def draw(self, photograph: Photograph, longest_side: int | None) -> np.ndarray:
         if photograph.name not in self._rows:
-            raise NoMap(f"{self._path} does not name it")
+            raise NoMap(f"{self._path.name} does not name it")
         positions = self._positions.where(np.array(self._rows[photograph.name]))
         options = MapOptions(sigma_px=self.sigma_px, longest_side=longest_side)
         plan = plan_maps(positions, lambda image, where: photograph.size, options)
         (one,) = plan.maps
         if not len(one.rows):
-            raise NoMap(f"no position of {self._path} lies on it for some time")
+            raise NoMap(f"no position of {self._path.name} lies on it for some time")
         with threadpool_limits(1, "blas"):  # the last bits of a product depend on the number of cores
             return plan.draw(one)
 
