@@ -67,7 +67,7 @@ def test_what_is_there_is_kept_and_what_is_missing_is_made(photos, tmp_path):
     (out / "sources.json").unlink()  # as a kill before the end leaves it
     kept = (out / "Action/001.png").stat().st_mtime_ns
     result = run(photos, "--output", out)
-    assert result.exit_code == 0 and "1 maps made and 1 kept" in result.output
+    assert result.exit_code == 0 and "1 map made and 1 kept" in result.output
     assert files(out) == whole and (out / "Action/001.png").stat().st_mtime_ns == kept
 
     Image.effect_noise((80, 60), 50).convert("RGB").save(photos / "a.png")  # another picture under the same name
@@ -131,7 +131,7 @@ def test_a_predictor_that_fails_halfway_leaves_whole_maps_and_goes_on(photos, tm
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HALF_MENDED", "1")
         result = run(*arguments)
-    assert result.exit_code == 0 and "1 maps made and 2 kept" in result.output
+    assert result.exit_code == 0 and "1 map made and 2 kept" in result.output
     model.write_text(model.read_text() + "# changed\n")
     result = run(*arguments)
     assert result.exit_code == 1 and "says predictor_sha256" in result.stderr

@@ -87,7 +87,7 @@ def summary(report: Report, output: Path) -> str:
     kept = f" and {len(report.kept)} kept that were there" if report.kept else ""
     library = f" ({report.label['library']})" if report.label["library"] else ""
     lines = [
-        f"{len(report.made)} maps made{kept} in {output}.",
+        f"{len(report.made)} map{'s' * (len(report.made) != 1)} made{kept} in {output}.",
         f"Source: {source_in_words(report.label)}{library}; each map and {MANIFEST} say so. None is of an eye tracker.",
     ]
     reasons = list(report.without.items())
