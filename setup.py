@@ -42,6 +42,7 @@ setup(
         "av>=12",
         "ftfy>=6.3",  # texts that were read in the wrong encoding
         "matplotlib>=3.8",
+        "opencv-contrib-python-headless>=4.11",  # its saliency module, for predict-map
         "pillow>=10.1",
         "scipy>=1.15",
         "threadpoolctl>=3.1",  # one BLAS core per map, for equal bytes on any machine

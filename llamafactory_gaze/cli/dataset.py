@@ -292,7 +292,8 @@ def _print_summary(built: BuiltDataset) -> None:
         excluded_by_rule,
         review_in_words,
     )
-    from llamafactory_gaze.data.triples.card_maps import WHICH
+    from llamafactory_gaze.data.triples.card_maps import which
+    from llamafactory_gaze.data.triples.dataset_maps import ReadyMaps
 
     console = Console(highlight=False)
     header, lines = category_table(built)
@@ -303,8 +304,14 @@ def _print_summary(built: BuiltDataset) -> None:
 
     if built.fixations is None:
         (side,) = built.maps
+        assert isinstance(side.maps, ReadyMaps)  # the only ones without fixations
         number = len({side.path(sample) for sample in side.samples})
-        console.print(f"Maps: {number} taken from {built.options.maps_from}, {WHICH[side.maps.of]}.", soft_wrap=True)
+        console.print(f"Maps: {number} taken from {built.options.maps_from}, {which(side.maps)}.", soft_wrap=True)
+        if side.maps.sources:
+            said = (
+                f"{len(side.maps.sources)} of them say that they were not recorded by an eye tracker (see README.md)."
+            )
+            console.print(f"[bold yellow]Note:[/] {said}", soft_wrap=True)
     else:
         read, made = built.fixations["read"], built.fixations["used"]
         others = {COUNTS[key]: n for key, n in built.fixations.items() if key not in ("read", "used") and n}

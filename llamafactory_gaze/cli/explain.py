@@ -44,12 +44,16 @@ def explain(
     from eval.errors import InputError
     from llamafactory_gaze.explain.report import explain_files
     from llamafactory_gaze.inference import InferenceError
+    from llamafactory_gaze.saliency.label import map_source
     from llamafactory_gaze.saliency.maps import SaliencyMapError
 
     with errors_as_sentences(InferenceError, InputError, SaliencyMapError):
         explained = explain_files(model, image, saliency_map, output, adapter or (), prompt, max_pixels)
+        source = map_source(saliency_map)
     moved = explained.moved * 100
+    said = f"The map was not recorded by an eye tracker: {source}.\n" if source is not None else ""
     Console(highlight=False).print(
+        f"{said}"
         f"With the map: {explained.caption_with}\n"
         f"Without:      {explained.caption_without}\n"
         f"The visual tokens move by {moved.mean():.3g} % of their norm, at most {moved.max():.3g} %.\n"

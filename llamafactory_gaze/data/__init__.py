@@ -2,6 +2,7 @@
 
 recordings/     eye trackers' files and published data sets -> one table of fixations
 maps/           fixations -> saliency maps
+predicted/      saliency maps without an eye tracker, each labelled with its source
 speech/         recordings and transcripts -> descriptions
 triples/        images, maps and descriptions -> a registered data set
 validation/     checks of a whole data set

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,7 +100,7 @@ def read_fixations(path: Path, columns: Mapping[str, str] | None = None) -> Fixa
             how many more there are.
     """
     columns = columns or {}
-    names = _column_names(columns)
+    names = column_names(columns, (*COLUMNS, *OPTIONAL))
     table = read_table(path)
     required = [names[name] for name in (*COLUMNS, *OPTIONAL) if name in COLUMNS or name in columns]
     table.require(required, "; say which is which by --columns, for example --columns x=CURRENT_FIX_X")
@@ -128,8 +128,12 @@ def read_fixations(path: Path, columns: Mapping[str, str] | None = None) -> Fixa
     )
 
 
-def _column_names(columns: Mapping[str, str]) -> dict[str, str]:
-    known = (*COLUMNS, *OPTIONAL)
+def column_names(columns: Mapping[str, str], known: Sequence[str]) -> dict[str, str]:
+    """How a table names the columns that we know, by our names.
+
+    Raises:
+        DataError: `columns` names one that we do not know.
+    """
     unknown = [name for name in columns if name not in known]
     if unknown:
         raise DataError(f"--columns names an unknown column '{unknown[0]}'; expected {', '.join(known)}.")

@@ -185,7 +185,8 @@ def readme(shared: Shared, repo: str | None = None) -> str:
         "task_categories": ["image-to-text", "image-text-to-text"],
         **former,
         "license": shared.options.licence or former.get("license", "unknown"),
-        "tags": sorted({"gaze", "saliency", "eye-tracking", "llama-factory", *(former.get("tags") or [])}),
+        # A card of maps that are of no eye tracker has tags without these two.
+        "tags": sorted({"saliency", "llama-factory", *(former.get("tags") or ("gaze", "eye-tracking"))}),
         "configs": [
             {
                 "config_name": part.config,

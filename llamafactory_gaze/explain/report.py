@@ -17,6 +17,7 @@ from eval.output import all_or_nothing, check_output
 from llamafactory_gaze.explain.draw import draw_attention, draw_moved
 from llamafactory_gaze.explain.measure import Explanation, explain
 from llamafactory_gaze.inference import InferenceError, Source, load_model
+from llamafactory_gaze.saliency.label import map_source
 from llamafactory_gaze.saliency.maps import check_aspect_ratio, read_saliency_map
 
 
@@ -61,6 +62,7 @@ def explain_files(
         "settings": loaded.config.vision_config.gaze_settings(),
         "image": str(image_file),
         "map": str(map_file),
+        "map_source": map_source(map_file),
         "image_size": list(image.size),
         "map_size": [saliency.shape[1], saliency.shape[0]],
         "max_pixels": max_pixels or processor.image_max_pixels,

@@ -1,5 +1,6 @@
 """Saliency maps: image files in, patches in the order of the visual encoder out. Nothing here imports torch."""
 
+from llamafactory_gaze.saliency.label import map_source
 from llamafactory_gaze.saliency.maps import (
     SaliencyMapError,
     check_aspect_ratio,
@@ -15,6 +16,7 @@ __all__ = [
     "SaliencyMapError",
     "check_aspect_ratio",
     "join_frames",
+    "map_source",
     "no_map_patches",
     "overlay",
     "patchify",

@@ -51,7 +51,7 @@ def read_saliency_map(source: MapSource) -> np.ndarray:
     Raises:
         SaliencyMapError: unreadable, broken, too large, or not 8- or 16-bit greyscale.
     """
-    with _opened(source) as (image, name):
+    with open_map(source) as (image, name):
         _check_header(image, name)
         values = np.asarray(image)
         # PIL holds 16-bit PGM and signed 16-bit TIFF as 32-bit integers: only values tell them from true 32-bit files.
@@ -69,7 +69,7 @@ def probe_saliency_map(source: MapSource) -> tuple[int, int]:
     Raises:
         SaliencyMapError: as `read_saliency_map`, but for faults that only the pixel data show (a truncated file).
     """
-    with _opened(source) as (image, name):
+    with open_map(source) as (image, name):
         _check_header(image, name)
         return image.size
 
@@ -139,8 +139,8 @@ def overlay(image: Image.Image, saliency: np.ndarray, alpha: float = 0.7) -> Ima
 
 
 @contextmanager
-def _opened(source: MapSource) -> Iterator[tuple[Image.Image, str]]:
-    """Open `source` lazily, yield it with the name it has in messages, and turn every fault of decoding into ours."""
+def open_map(source: MapSource) -> Iterator[tuple[Image.Image, str]]:
+    """Open an image file lazily, yield it with its name in messages, and turn every fault of decoding into ours."""
     content, name = _content_and_name(source)
     try:
         if isinstance(content, Image.Image):

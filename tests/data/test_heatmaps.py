@@ -94,6 +94,15 @@ def test_the_peak_lies_on_the_fixation():
     assert heatmap[11, 30] == pytest.approx(math.exp(-2.0), abs=1e-6)  # two sigma below
 
 
+def test_more_fixations_than_go_through_memory_at_once():
+    rng = np.random.default_rng(9)
+    x, y, weight = rng.uniform(-5, 45, 20_001), rng.uniform(0, 30, 20_001), rng.uniform(0, 9, 20_001)
+    weight[-1] = 1e3  # a part of the sum that is left out would show
+    rows, columns = np.mgrid[:30, :40]
+    total = sum(w * np.exp(-((columns - a) ** 2 + (rows - b) ** 2) / 8) for a, b, w in zip(x, y, weight, strict=True))
+    assert np.abs(fixation_heatmap(x, y, weight, (40, 30), 2.0) - total / total.max()).max() < 1e-5
+
+
 def test_twice_as_long_counts_twice():
     heatmap = fixation_heatmap(np.array([10.0, 90.0]), np.array([10.0, 10.0]), np.array([200, 100]), (100, 20), 4.0)
     assert heatmap[10, 10] == 1 and heatmap[10, 90] == pytest.approx(0.5, abs=1e-6)

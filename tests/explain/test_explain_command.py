@@ -8,10 +8,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from llamafactory_gaze.cli import app
+from llamafactory_gaze.data.maps.heatmaps import encode_map
 from llamafactory_gaze.demo.run import BASE_MODEL
 from llamafactory_gaze.explain import report
 from llamafactory_gaze.explain.draw import _ticks, draw_attention, draw_moved
 from llamafactory_gaze.explain.measure import Explanation
+from llamafactory_gaze.saliency.label import label_texts
 from tests.explain.conftest import DEPTH, PROMPT, make_image, random_map, save_map
 
 
@@ -53,6 +55,16 @@ def test_end_to_end(exported, case, tmp_path):
     np.testing.assert_allclose(np.sum(heads, axis=(1, 2)), 1, rtol=1e-4)
     assert {"llamafactory-gaze", "transformers", "peft", "torch"} == set(numbers["versions"])
     assert f"With the map: {numbers['caption_with']}" in result.stdout
+    assert numbers["map_source"] is None and "eye tracker" not in result.stdout
+
+
+def test_a_map_that_is_of_no_eye_tracker_is_said_to_be_so(exported, case, tmp_path):
+    image, saliency = case
+    saliency.write_bytes(encode_map(random_map().astype(np.float32), label_texts({"source": "click"})))
+    result = run(exported(), image, saliency, "--output", tmp_path / "output")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("The map was not recorded by an eye tracker: click.\n")
+    assert json.loads((tmp_path / "output/explanation.json").read_text())["map_source"] == "click"
 
 
 def test_an_earlier_explanation_is_replaced(exported, case, tmp_path):

@@ -16,6 +16,19 @@ from llamafactory_gaze.data.maps.plan import Plan, PlannedMap
 Track = Callable[[Sequence[Any], str], Iterable[Any]]  # shows progress while a list is gone through: (list, what for)
 
 
+ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm")
+
+
+def files_by_stem(folder: Path) -> dict[str, list[str]]:
+    """The image files below a folder: path without its ending -> with each of its endings, relative to the folder."""
+    files: dict[str, list[str]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in ENDINGS and path.is_file():
+            name = path.relative_to(folder)
+            files.setdefault(name.with_suffix("").as_posix(), []).append(name.as_posix())
+    return files
+
+
 def write_maps(folder: Path, maps: Mapping[str, Callable[[], bytes]], jobs: int, track: Track) -> None:
     """Write files below `folder`, `jobs` at a time.
 

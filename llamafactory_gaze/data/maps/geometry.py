@@ -98,7 +98,7 @@ def parse_screen(text: str) -> Screen:
     if text == "paper":
         return PAPER_SCREEN
     size, *lengths = text.split(",")
-    numbers = _numbers(lengths)
+    numbers = numbers_of(lengths)
     if len(numbers) != 2 or not min(numbers) > 0:
         raise DataError(
             f"--screen is '{text}'; expected paper, or WIDTHxHEIGHT,CM_WIDE,CM_AWAY, for example 1920x1080,53.1,90."
@@ -118,7 +118,7 @@ def place(text: str, image: Size, screen: Screen) -> Placement:
         shown = image[0] * scale, image[1] * scale
         placement = Placement((width - shown[0]) / 2, (height - shown[1]) / 2, *shown)
     else:
-        numbers = _numbers(text.split(","))
+        numbers = numbers_of(text.split(","))
         if len(numbers) != 4 or not min(numbers[2:]) > 0:
             raise DataError(f"--placement is '{text}'; expected center, fill, or X,Y,WIDTH,HEIGHT in screen pixels.")
         placement = Placement(*numbers)
@@ -131,7 +131,7 @@ def place(text: str, image: Size, screen: Screen) -> Placement:
     return placement
 
 
-def _numbers(texts: list[str]) -> list[float]:
+def numbers_of(texts: list[str]) -> list[float]:
     """The finite numbers among the texts, so that a text that is none shows as one too few."""
     numbers = []
     for text in texts:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
+
+
+_AT_ONCE = 8192  # fixations; more, as the positions of a mouse are, go through memory in parts
 
 
 def fixation_heatmap(
@@ -39,34 +43,49 @@ def fixation_heatmap(
     weight = np.asarray(weight, dtype=np.float64)
     if not np.sum(weight) > 0:
         raise ValueError("A heatmap needs at least one fixation with a weight above 0.")
-    along_x, lost_x = _gaussians(np.asarray(x), size[0], sigma_x)
-    along_y, lost_y = _gaussians(np.asarray(y), size[1], sigma_y)
+    along_x, along_y = _Side(np.asarray(x), size[0], sigma_x), _Side(np.asarray(y), size[1], sigma_y)
     with np.errstate(divide="ignore"):
-        logarithm = np.log(weight) - lost_x - lost_y
-    along_y *= np.exp(logarithm - logarithm.max())[:, None].astype(np.float32)
-    heatmap = along_y.T @ along_x
+        logarithm = np.log(weight) - along_x.lost - along_y.lost
+    factor = np.exp(logarithm - logarithm.max())[:, None].astype(np.float32)
+    heatmap = np.zeros(size[::-1], np.float32)
+    for first in range(0, len(factor), _AT_ONCE):
+        part = slice(first, first + _AT_ONCE)
+        heatmap += (along_y.gaussians(part) * factor[part]).T @ along_x.gaussians(part)
     heatmap /= heatmap.max()
     return heatmap
 
 
-def _gaussians(position: np.ndarray, length: int, sigma: float) -> tuple[np.ndarray, np.ndarray]:
-    """One Gaussian per position, as (n, length) float32 that is 1 at the point of the map next to the position, and the
-    (n,) negative logarithm of what the Gaussian has already lost on its way there.
+class _Side:
+    """The positions (n,) along one side of a map.
 
-    Kept apart, because float32 would lose the Gaussian of a fixation far beside the map altogether. With d the way from
-    the fixation to the map and s the way on to a pixel, in standard deviations, (d + s)^2 = d^2 + s (s + 2 d).
+    Attributes:
+        lost: (n,) negative logarithm of what each Gaussian has lost on its way to the map; 0 on the map. Kept apart,
+            because float32 would lose the Gaussian of a fixation far beside the map altogether.
     """
-    nearest = np.clip(position, 0, length - 1)
-    outside = np.abs(position - nearest) / sigma
-    # Float32 is less than half the time of float64, but only after the difference: a position has more digits.
-    inside = np.abs((np.arange(length) - nearest[:, None]) / sigma).astype(np.float32)
-    return np.exp(np.float32(-0.5) * inside * (inside + np.float32(2) * outside[:, None].astype(np.float32))), (
-        0.5 * outside**2
-    )
+
+    def __init__(self, position: np.ndarray, length: int, sigma: float) -> None:
+        self._length, self._sigma = length, sigma
+        self._nearest = np.clip(position, 0, length - 1)
+        self._outside = np.abs(position - self._nearest) / sigma
+        self.lost = 0.5 * self._outside**2
+
+    def gaussians(self, part: slice) -> np.ndarray:
+        """(k, length) float32, one Gaussian per position that is 1 at the point of the map next to the position.
+
+        With d the way from the fixation to the map and s the way on to a pixel, in standard deviations,
+        (d + s)^2 = d^2 + s (s + 2 d).
+        """
+        # Float32 is less than half the time of float64, but only after the difference: a position has more digits.
+        inside = np.abs((np.arange(self._length) - self._nearest[part, None]) / self._sigma).astype(np.float32)
+        twice = np.float32(2) * self._outside[part, None].astype(np.float32)
+        return np.exp(np.float32(-0.5) * inside * (inside + twice))
 
 
-def encode_map(saliency: np.ndarray) -> bytes:
-    """The bytes of a 16-bit greyscale PNG of a map (H, W) in [0, 1]; equal maps give equal bytes.
+def encode_map(saliency: np.ndarray, texts: Mapping[str, str] | None = None) -> bytes:
+    """The bytes of a 16-bit greyscale PNG of a map (H, W) in [0, 1]; equal maps and texts give equal bytes.
+
+    `texts` stand in the file by keyword (PNG specification, section 11.3.3.4, iTXt), before the pixels, so that they
+    are read without them.
 
     Written here rather than by PIL, which tries several filters on each line: a smooth map is nearly the line above it,
     so that filter alone (PNG specification, section 9.2, type 2) takes half the time and gives a smaller file.
@@ -80,7 +99,8 @@ def encode_map(saliency: np.ndarray) -> bytes:
     np.subtract(rows[1:], rows[:-1], out=lines[1:, 1:])
     header = struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0)  # 16 bits, greyscale, not interlaced
     # The low bytes hardly compress: level 6 takes four times as long and saves a quarter.
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 1)), (b"IEND", b""))
+    said = [(b"iTXt", word.encode("latin-1") + bytes(5) + text.encode()) for word, text in (texts or {}).items()]
+    chunks = ((b"IHDR", header), *said, (b"IDAT", zlib.compress(lines.tobytes(), 1)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )

@@ -187,7 +187,7 @@ def plan_maps(fixations: Fixations, size_of: Callable[[str, str], Size], options
     x, y = fixations.x.copy(), fixations.y.copy()
     on_image, outside = np.zeros((2, len(fixations)), dtype=bool)
     for image, rows in _grouped(fixations.image).items():
-        view = views[image] = _view(image, size_of(image, fixations.at(int(rows[0]))), options)
+        view = views[image] = view_of(image, size_of(image, fixations.at(int(rows[0]))), options)
         if view.placement is not None:
             x[rows], y[rows] = view.placement.to_image(x[rows], y[rows], view.image)
         away_x, away_y = beyond(x[rows], view.image[0]), beyond(y[rows], view.image[1])
@@ -218,7 +218,23 @@ def check_names(maps: Iterable[PlannedMap]) -> None:
             )
 
 
-def _view(image: str, size: Size, options: MapOptions) -> View:
+def size_of_map(image: str, size: Size, longest_side: int | None) -> Size:
+    """`map_size` of an image, or `DataError` where the map would be too large to be read again."""
+    of_map = map_size(size, longest_side)
+    if of_map[0] * of_map[1] > MAX_MAP_PIXELS:
+        raise DataError(
+            f"The map of {image} would have {of_map[0]}x{of_map[1]} pixels; expected at most {MAX_MAP_PIXELS}: make it "
+            "smaller by --longest-side."
+        )
+    return of_map
+
+
+def view_of(image: str, size: Size, options: MapOptions) -> View:
+    """How an image of this size stood and how its map shows it.
+
+    Raises:
+        DataError: a placement beyond the screen, a map that is too large, a Gaussian narrower than a pixel of the map.
+    """
     placement = None
     if options.screen is not None:
         if options.placement is None and size != options.screen.size:
@@ -227,12 +243,7 @@ def _view(image: str, size: Size, options: MapOptions) -> View:
                 f"{options.screen.size[1]}; say by --placement center, fill or X,Y,WIDTH,HEIGHT where it stood."
             )
         placement = place(options.placement or "center", size, options.screen)
-    of_map = map_size(size, options.longest_side)
-    if of_map[0] * of_map[1] > MAX_MAP_PIXELS:
-        raise DataError(
-            f"The map of {image} would have {of_map[0]}x{of_map[1]} pixels; expected at most {MAX_MAP_PIXELS}: make it "
-            "smaller by --longest-side."
-        )
+    of_map = size_of_map(image, size, options.longest_side)
     if options.degrees is None:
         assert options.sigma_px is not None  # MapOptions.degrees
         sigma = options.sigma_px * of_map[0] / size[0], options.sigma_px * of_map[1] / size[1]

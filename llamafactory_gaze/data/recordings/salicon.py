@@ -9,13 +9,18 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llamafactory_gaze.data.recordings.cells import MAX_PIXELS, BadLines
 from llamafactory_gaze.data.recordings.matlab import field_of, load_variables, mat_files
 from llamafactory_gaze.data.recordings.recording import Fixation, ReadOptions, Recording
 from llamafactory_gaze.data.tables import DataError
+
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 # A file is read whole, in about 25 times its size of memory.
@@ -127,8 +132,8 @@ def _read_mats(path: Path, options: ReadOptions, bad: BadLines) -> Recording:
     """Read .mat files with `image` (a name without ending), `resolution` and the structs `gaze`, one per viewing.
 
     Their `fixations` are (x, y) in pixels of the image, and the first of each is 1, as github.com/matthias-k/pysaliency
-    reads them; `location` and `timestamp`, the mouse's way, are not read. Nothing says who viewed, so each viewing is a
-    participant of its own, named after the image and counted from 1.
+    reads them; `location` and `timestamp`, the mouse's way, are left to `read_traces`. Nothing says who viewed, so each
+    viewing is a participant of its own, named after the image and counted from 1.
 
     Raises:
         DataError: no such file. Within a folder, a file that cannot be read is a bad line.
@@ -163,7 +168,7 @@ def _fixations_of(file: Path, options: ReadOptions, bad: BadLines) -> list[Fixat
             f"{file} cannot be read as a SALICON file ({type(error).__name__}: {error}); expected image and gaze with "
             "fixations of n x 2."
         ) from error
-    image = name if Path(name).suffix else f"{name}.jpg"
+    image = _file_name(name)
     for j, viewing in enumerate(viewings):
         participant = options.participant or f"{Path(name).stem}-{j + 1:02d}"
         for k, (x, y) in enumerate(viewing.reshape(-1, 2).tolist()):
@@ -172,3 +177,43 @@ def _fixations_of(file: Path, options: ReadOptions, bad: BadLines) -> list[Fixat
                 continue
             fixations.append(Fixation(image, participant, "", k, x - 1, y - 1, None, ""))
     return fixations
+
+
+def read_traces(path: Path) -> Iterator[tuple[Path, str, list[np.ndarray]]]:
+    """The mouse's way in a .mat file or a folder of them: file, image, and for each viewing (n, 3): time in ms, x, y.
+
+    `location` is (x, y) in pixels of the image, of which the first is 1 as in `fixations`, and becomes 0; `timestamp`
+    is in ms, and goes from 0 to about 5000, for the 5 s of a viewing.
+
+    Raises:
+        DataError: no such file, or one that cannot be read.
+    """
+    import numpy as np  # here: the command line should not wait for it
+
+    for file in mat_files(path):
+        variables = load_variables(file, "a SALICON file")
+        traces = []
+        try:
+            name = str(variables["image"])
+            for viewing in np.ravel(variables["gaze"]):
+                times = np.asarray(field_of(viewing, "timestamp"), dtype=np.float64).reshape(-1, 1)
+                places = np.asarray(field_of(viewing, "location"), dtype=np.float64)
+                if places.size > 2 and places.shape[1:] != (2,):
+                    raise ValueError(f"a location has the shape {places.shape}")
+                trace = np.hstack([times, places.reshape(-1, 2) - 1])
+                if not np.isfinite(trace).all():
+                    raise ValueError("a time or place is no finite number")
+                traces.append(trace)
+            if not name:
+                raise ValueError("image is empty")
+        except Exception as error:  # a wrong layout fails anywhere
+            raise DataError(
+                f"{file} cannot be read as a SALICON file ({type(error).__name__}: {error}); expected image and gaze "
+                "with location of n x 2 and timestamp of n."
+            ) from error
+        yield file, _file_name(name), traces
+
+
+def _file_name(image: str) -> str:
+    """The .mat files name an image without its ending."""
+    return image if Path(image).suffix else f"{image}.jpg"

@@ -61,7 +61,7 @@ def data_card(built: BuiltDataset) -> str:
     parts = [
         _header(built),
         f"# {options.name}",
-        "Images, maps of where people looked, and what they said about the images. Made by "
+        f"Images, {_maps_in_words(built)}, and what people said about the images. Made by "
         "`llamafactory-gaze dataset`; `preview.png` shows a few samples.",
         f"{len({row['id'] for row in rows})} samples: {len({row['image_id'] for row in rows})} images, "
         f"{len({row['participant'] for row in rows})} people.",
@@ -176,7 +176,7 @@ def _header(built: BuiltDataset) -> str:
         header |= {"license": known} if _LICENCES.fullmatch(known) else {"license": "other", "license_name": licence}
     header |= {
         "task_categories": ["image-to-text"],
-        "tags": ["gaze", "eye-tracking", "saliency", "image-captioning"],
+        "tags": [*(["gaze", "eye-tracking"] if _is_of_gaze(built) else []), "saliency", "image-captioning"],
         "configs": [{"config_name": key.replace("/", "_"), "data_files": f"{key}.json"} for key in built.dataset_names],
     }
     return f"---\n{yaml.safe_dump(header, sort_keys=False, allow_unicode=True)}---"
@@ -248,6 +248,18 @@ def _speech_and_people(built: BuiltDataset) -> str:
         f"- {cleaned}.\n- {codes}.\n- Further fields of the rows: {', '.join(fields) or 'none'}.\n"
         "- No single fixations are in this folder."
     )
+
+
+def _maps_in_words(built: BuiltDataset) -> str:
+    if _is_of_gaze(built):
+        return "maps of where people looked"
+    return "maps that are **not, or not all, of an eye tracker** (see Maps)"
+
+
+def _is_of_gaze(built: BuiltDataset) -> bool:
+    """Whether no map says that it was made of something else."""
+    maps = built.maps[0].maps
+    return not (isinstance(maps, ReadyMaps) and maps.sources)
 
 
 def _ready_maps(built: BuiltDataset) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from llamafactory_gaze.data.maps.options import MapOptions, MapsOf
@@ -109,13 +110,26 @@ def _whose(persons: Mapping[str, str], number: int) -> str:
     return "of a single person: " + ", ".join(f"`{map}` ({who})" for map, who in sorted(persons.items())) + personal
 
 
+def which(maps: ReadyMaps) -> str:
+    """Which maps a folder holds, in words; of whom is known only where it says so."""
+    return WHICH[maps.of] if maps.report else "one per image"
+
+
 def _ready(maps: ReadyMaps, samples: Sequence[Description]) -> list[str]:
     lines = [
-        f"Which: {WHICH[maps.of] if maps.report else 'one per image'}.",
+        f"Which: {which(maps)}.",
         f"Where from: ready-made, copied unchanged from the folder `{maps.folder.name}`.",
     ]
+    if maps.sources:
+        counted = "; ".join(f"{number} of {source}" for source, number in Counter(maps.sources.values()).most_common())
+        lines.append(
+            f"**Not recorded by an eye tracker**: {len(maps.sources)} of {len(maps.sha256)} maps say in their files "
+            f"that they were made of another source: {counted}."
+        )
     if maps.looked is not None:
         lines.append("For: descriptions of participants who have fixations on the image; these made no map.")
+    if len(maps.sources) == len(maps.sha256):
+        return [*lines, "How each was made stands in its file, which `llamafactory_gaze.saliency.map_source` reads."]
     if maps.report is None:
         return [*lines, "Whose, and how they were made, the folder does not say: it has no `maps.json`."]
     made = maps.report

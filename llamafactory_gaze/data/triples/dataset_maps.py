@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from llamafactory_gaze.data.fixations import Fixations
-from llamafactory_gaze.data.maps.files import Track, file_of, write_maps
+from llamafactory_gaze.data.maps.files import Track, file_of, files_by_stem, write_maps
 from llamafactory_gaze.data.maps.folder import read_report
 from llamafactory_gaze.data.maps.geometry import Size
 from llamafactory_gaze.data.maps.options import MapOptions, MapsOf
 from llamafactory_gaze.data.maps.plan import OTHERS, Plan, PlannedMap, check_names, map_stem, plan_maps
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.data.triples.descriptions import Description
+from llamafactory_gaze.saliency.label import map_source
 from llamafactory_gaze.saliency.maps import SaliencyMapError, check_aspect_ratio, read_saliency_map
 
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from llamafactory_gaze.data.triples.options import DatasetOptions
 
 
-_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm")
 SINGLE = ("participant", "trial")  # maps of one person each
 _NOT_THERE = "the participant has no fixations on this image"
 
@@ -217,11 +217,8 @@ class ReadyMaps:
         self.sha256: dict[str, str] = {}  # of the maps that were written, by name
         self._sizes = sizes
         self.looked = looked
-        self._files: dict[str, list[str]] = {}  # name without its ending -> with its endings
-        for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() in _ENDINGS and path.is_file():
-                name = path.relative_to(folder)
-                self._files.setdefault(name.with_suffix("").as_posix(), []).append(name.as_posix())
+        self.sources: dict[str, str] = {}  # of the maps that were written and that say a source other than gaze
+        self._files = files_by_stem(folder)
 
     def lacks(self, description: Description) -> str | None:
         if self.looked is not None and (description.image, description.participant) not in self.looked:
@@ -254,7 +251,10 @@ class ReadyMaps:
         try:
             height, width = read_saliency_map({"bytes": content, "path": path}).shape
             check_aspect_ratio((width, height), self._sizes[image], str(path), f"the image {image}")
+            source = map_source({"bytes": content, "path": path})
         except SaliencyMapError as error:
             raise DataError(str(error)) from error
+        if source is not None:
+            self.sources[name] = source
         self.sha256[name] = hashlib.sha256(content).hexdigest()
         return content

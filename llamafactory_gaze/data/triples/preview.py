@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from llamafactory_gaze.data.maps.options import MapsOf
+from llamafactory_gaze.saliency.label import map_source
 from llamafactory_gaze.saliency.maps import overlay, read_saliency_map
 
 
@@ -43,7 +44,7 @@ def contact_sheet(rows: Mapping[str, Sequence[Mapping[str, Any]]], media_dir: Pa
     for i, (row, split) in enumerate(chosen):
         line, column = divmod(i, _COLUMNS)
         corner = (_MARGIN + column * (_WIDTH + _MARGIN), _MARGIN + line * (_PICTURE + _TEXT + _MARGIN))
-        sheet.paste(_cell(row, f"{split}, {_WHOSE[of]}", media_dir), corner)
+        sheet.paste(_cell(row, split, _WHOSE[of], media_dir), corner)
     return sheet
 
 
@@ -57,14 +58,17 @@ def _choose(samples: Sequence[Sample], number: int, per_image: int) -> list[Samp
     return list(chain.from_iterable(groups))[:number]
 
 
-def _cell(row: Mapping[str, Any], remark: str, media_dir: Path) -> Image.Image:
+def _cell(row: Mapping[str, Any], split: str, whose: str, media_dir: Path) -> Image.Image:
+    saliency = media_dir / row["saliencies"][0]
     with Image.open(media_dir / row["images"][0]) as image:
-        picture = overlay(image, read_saliency_map(media_dir / row["saliencies"][0]))
+        picture = overlay(image, read_saliency_map(saliency))
     picture.thumbnail((_WIDTH, _PICTURE), Image.Resampling.BICUBIC)
     cell = Image.new("RGB", (_WIDTH, _PICTURE + _TEXT), "white")
     cell.paste(picture, ((_WIDTH - picture.width) // 2, (_PICTURE - picture.height) // 2))
     draw = ImageDraw.Draw(cell)
-    title = ", ".join(filter(None, (f"image {row['image_id']}", row.get("category"), remark)))
+    title = ", ".join(
+        filter(None, (f"image {row['image_id']}", row.get("category"), split, map_source(saliency) or whose))
+    )
     draw.text((0, _PICTURE + 6), title, "black", ImageFont.load_default(14))
     said = textwrap.fill(
         f"{row['participant']}: {row['conversations'][1]['value']}", width=62, max_lines=5, placeholder=" ..."

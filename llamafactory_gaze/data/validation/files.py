@@ -17,6 +17,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from llamafactory_gaze.data.validation.problems import Finding
+from llamafactory_gaze.saliency.label import map_source
 from llamafactory_gaze.saliency.maps import SaliencyMapError, probe_saliency_map, read_saliency_map
 
 
@@ -36,6 +37,7 @@ class Facts:
     findings: tuple[Finding, ...] = ()
     size: tuple[int, int] | None = None  # (width, height) in pixels, where it can be decoded
     digest: str = ""  # SHA-256 of the file, if it was read
+    source: str | None = None  # of a map: what it was made of, where it says that this is no eye tracker
     thumbnail: bytes = b""  # of an image: THUMBNAIL x THUMBNAIL pixels, RGB
 
 
@@ -49,7 +51,7 @@ def inspect_image(content: bytes, name: str) -> Facts:
             findings = tuple(check_orientation(image.getexif().get(ExifTags.Base.Orientation, 1), name))
             image.load()
             small = image.convert("RGB").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-            return Facts(findings, image.size, digest, small.tobytes())
+            return Facts(findings, image.size, digest, thumbnail=small.tobytes())
     except Image.DecompressionBombError:
         message = f"image {name} has more than {MAX_IMAGE_PIXELS} pixels, which may be an attack; save it smaller."
         return Facts((Finding("image-too-large", message),), None, digest)
@@ -64,7 +66,8 @@ def inspect_map(content: bytes, name: str) -> Facts:
     source = {"bytes": content, "path": name}
     try:
         size = probe_saliency_map(source)
-        return Facts(tuple(check_range(read_saliency_map(source), name)), size, digest)
+        findings = tuple(check_range(read_saliency_map(source), name))
+        return Facts(findings, size, digest, source=map_source(source))
     except SaliencyMapError as error:
         return Facts((Finding("map-unusable", _uncapitalised(str(error))),), None, digest)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -108,6 +109,7 @@ def validate_dataset(
             problems += check_repetition(scan.rows)
             problems += check_repeated_text(scan.rows)
             problems += check_lengths(scan.rows)
+            problems += check_sources(scan, registry, inspector)
         problems += check_files([row for scan in every for row in scan.rows], locate, inspector)
         for group, of_group in zip(groups, scans, strict=True):
             problems += _between(group, of_group, dataset_dir, inspector)
@@ -132,6 +134,18 @@ def check_files(rows: Iterable[Row], locate: Locator, inspector: Inspector) -> I
             findings = check_aspect(of[0], of[1], inspector)
         for finding in findings:
             yield using[0].problem(finding, more=len(using) - 1)
+
+
+def check_sources(scan: Scan, registry: str, inspector: Inspector) -> Iterator[Problem]:
+    """How many maps of an entry say that they are of no eye tracker, one warning for each of their sources."""
+    maps = {key for row in scan.rows for key in row.maps}
+    sources = Counter(source for key in maps if (source := inspector.facts(key).source) is not None)
+    for source, number in sorted(sources.items()):
+        message = (
+            f"{number} of the {len(maps)} maps of {scan.entry.name} say that they were not recorded by an eye tracker: "
+            f"{source}; say so wherever you report on them."
+        )
+        yield Problem("map-source", message, True, registry)
 
 
 def check_aspect(image: Key, saliency: Key, inspector: Inspector) -> Iterator[Finding]:
