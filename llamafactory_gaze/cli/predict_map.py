@@ -22,7 +22,7 @@ def predict_map(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Images, or folders of images.")],
     output: Annotated[
         Path, typer.Option(help="Folder for the maps and sources.json; maps of earlier calls may lie there.")
-    ],
+    ] = Path("saves/predicted"),
     method: Annotated[
         Literal["spectral-residual", "fine-grained"] | None,
         typer.Option(help="An algorithm of OpenCV. Default: spectral-residual.", rich_help_panel=_SOURCE),
@@ -88,6 +88,7 @@ def predict_map(
 
     \b
     Example:
+      llamafactory-gaze predict-map photo.jpg
       llamafactory-gaze predict-map photographs --output maps --preview maps.preview.png
       llamafactory-gaze predict-map photographs --output maps --predictor my_model.py:predict
       llamafactory-gaze predict-map photographs --output maps --trace mouse.csv --sigma-px 24
