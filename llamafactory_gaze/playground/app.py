@@ -49,6 +49,7 @@ def build_page(models: Models, prompt: str, folder: Path) -> gr.Blocks:
         css=pages.stylesheet(),
         analytics_enabled=False,
         delete_cache=_DELETE_AFTER,
+        fill_width=True,
     ) as page:
         picture, answers = gr.State(None), gr.State([])
         gr.HTML(pages.render("header.html.j2", models=models), padding=False)
@@ -66,13 +67,13 @@ def build_page(models: Models, prompt: str, folder: Path) -> gr.Blocks:
                     label="Spread of a fixation or stroke (% of the width)",
                     info="Standard deviation of the Gaussian; about one degree of visual angle.",
                 )
-                with gr.Row():
-                    ask = gr.Button("Describe", variant="primary", min_width=100, elem_id="describe")
-                    stop = gr.Button("Stop", min_width=70, scale=0)
             panels = []
             for title in ("Gaze A", "Gaze B"):
                 with gr.Column(scale=4, min_width=300, elem_classes="pg-column"):
                     panels.append(make_panel(title, picture, spread))
+        with gr.Row():
+            ask = gr.Button("Describe", variant="primary", scale=4, min_width=120, elem_id="describe")
+            stop = gr.Button("Stop", scale=0, min_width=90, elem_id="stop")
         captions = gr.HTML(_HOW_TO_BEGIN, padding=False, elem_id="captions")
         with gr.Accordion("Inside the model: attention of the calibrator, moved tokens", open=True):
             inside = gr.HTML(_NOTHING_YET, padding=False, elem_id="inside")

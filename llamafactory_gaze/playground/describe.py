@@ -36,7 +36,11 @@ def describe(models: Models, picture: Picture, prompt: str, gazes: Mapping[str, 
         SaliencyMapError: a map has another shape than the picture.
     """
     plain, speaker = models.without_gaze, models.gaze
-    title, origin = ("Baseline", plain.name) if models.baseline else ("Without gaze", "the same model, no map")
+    title, origin = (
+        ("Baseline", "another model, which gets no map")
+        if models.baseline
+        else ("Without gaze", "the same model, which then gets no map")
+    )
     cards = [Card(title, origin, data_uri(picture.shown))]
     questions = [Question(plain, gaze_inputs(plain.processor, picture.image, None, prompt, models.max_pixels))]
     for title, gaze in gazes.items():

@@ -64,7 +64,7 @@ def look_inside(models: Models, title: str, gaze: Gaze, picture: Picture) -> Ins
 def _attention(effect: Effect, picture: Picture) -> tuple[list[Panel], list[Panel]]:
     """The mean of each block's heads, and each head; both kinds on one scale each."""
     blocks = {block: heads * heads[0].size for block, heads in effect.attention.items()}  # in multiples of chance
-    means = {f"Attention of the calibrator, block {block}": heads.mean(0) for block, heads in blocks.items()}
+    means = {f"Attention in block {block}": heads.mean(0) for block, heads in blocks.items()}
     single = {f"block {block}, head {head}": of for block, heads in blocks.items() for head, of in enumerate(heads)}
     return _on_one_scale(means, picture), _on_one_scale(single, picture)
 
@@ -74,12 +74,12 @@ def _on_one_scale(maps: dict[str, np.ndarray], picture: Picture) -> list[Panel]:
         return []
     limit = attention_limit(list(maps.values()))
     scale = attention_scale(limit)
-    ends = ("attention", f"1/{limit:.3g} of chance", f"{limit:.3g} times chance")
+    ends = ("attention", f"1/{_short(limit)}", f"{_short(limit)} times chance")
     return [
         Panel(
             title,
             data_uri(paint_over(picture.shown, times.clip(min=LEAST), scale)),
-            f"up to {times.max():.3g} times chance",
+            f"red: more than chance, up to {_short(times.max())} times; blue: less",
             ends,
         )
         for title, times in maps.items()
@@ -91,6 +91,11 @@ def _moved(effect: Effect, picture: Picture) -> Panel:
     return Panel(
         "Moved visual tokens",
         data_uri(paint_over(picture.shown, moved, moved_scale(moved), MOVED_ALPHA)),
-        f"by {moved.mean():.3g} % of their norm on average",
-        ("moved", "0 %", f"{moved.max():.3g} %"),
+        f"by {_short(moved.mean())} % of their norm on average",
+        ("moved", "0 %", f"{_short(moved.max())} %"),
     )
+
+
+def _short(value: float) -> str:
+    """Two digits, or those before the point: 0.37, 4.2, 123."""
+    return f"{value:.2g}" if value < 99.5 else f"{value:.0f}"

@@ -149,13 +149,15 @@ def make_panel(title: str, picture: gr.State, spread: gr.Slider) -> GazePanel:
                 transforms=(),
                 layers=False,
                 brush=gr.Brush(default_size=70, colors=["rgba(255, 70, 0, 0.6)"], color_mode="fixed"),
-                height=400,
+                height=380,
                 show_label=False,
                 show_download_button=False,
                 show_fullscreen_button=False,
                 placeholder="Upload a picture, then paint where one looks",
                 elem_id=f"{name}-editor",
+                elem_classes="pg-editor",
             )
+            clear = gr.Button("Clear the painting", size="sm", elem_id=f"{name}-clear")
         with gr.Tab(FIXATIONS) as fixations:
             table = gr.State(None)
             table_file = gr.File(
@@ -184,6 +186,8 @@ def make_panel(title: str, picture: gr.State, spread: gr.Slider) -> GazePanel:
 
     for tab, kind in ((paint, PAINT), (fixations, FIXATIONS), (saliency, MAP)):
         tab.select(lambda kind=kind: kind, outputs=source, queue=False, **_QUIET)
+
+    clear.click(lambda picture: fresh(picture)[0], picture, editor, **_QUIET)
 
     viewing = [picture, spread, table, image, person]
     chosen = [seconds, replayed]
