@@ -37,7 +37,8 @@ def playground(
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port. Default: the first free one from 7860 on.")
     ] = None,
-    max_upload_mb: Annotated[int, typer.Option(min=1, help="Refuse larger uploads, in megabytes.")] = 20,
+    # A painting, which the browser uploads together with the picture under it, takes up to 1.6 MB.
+    max_upload_mb: Annotated[int, typer.Option(min=2, help="Refuse larger uploads, in megabytes.")] = 20,
 ) -> None:
     """Open a page to try a model on: paint where one looks, or replay fixations, and read what the model says.
 
