@@ -6,11 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
+from time import sleep
 from typing import Any
 
 from transformers import BatchFeature, StoppingCriteria, StoppingCriteriaList, TextStreamer
 
 from llamafactory_gaze.playground.models import Loaded
+
+
+_PAUSE = 0.05  # seconds between two states: quicker than anybody reads, and a page far away is not flooded
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ def stream_captions(questions: Sequence[Question], max_new_tokens: int = 256) ->
                 text = answers[item.question].text + item.text
                 answers[item.question] = Answer(text.strip() if item.complete else text, item.complete)
             yield list(answers)
+            sleep(_PAUSE)
     finally:
         stopped.set()
         for thread in threads:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from PIL import Image
+
 from eval.report.gallery import data_uri
 from llamafactory_gaze.inference import gaze_inputs
 from llamafactory_gaze.playground.captions import Question, stream_captions
@@ -15,6 +17,9 @@ from llamafactory_gaze.playground.models import Models
 from llamafactory_gaze.playground.picture import Picture
 from llamafactory_gaze.playground.session import Answered, Card, Comparison, mark_cards
 from llamafactory_gaze.saliency.maps import overlay
+
+
+_CARD_SIDE = 360  # pixels: the cards travel to the page with every few words
 
 
 @dataclass(frozen=True)
@@ -41,10 +46,10 @@ def describe(models: Models, picture: Picture, prompt: str, gazes: Mapping[str, 
         if models.baseline
         else ("Without gaze", "the same model, which then gets no map")
     )
-    cards = [Card(title, origin, data_uri(picture.shown))]
+    cards = [Card(title, origin, _small(picture.shown))]
     questions = [Question(plain, gaze_inputs(plain.processor, picture.image, None, prompt, models.max_pixels))]
     for title, gaze in gazes.items():
-        cards.append(Card(title, gaze.origin, data_uri(overlay(picture.shown, gaze.saliency))))
+        cards.append(Card(title, gaze.origin, _small(overlay(picture.shown, gaze.saliency))))
         inputs = gaze_inputs(speaker.processor, picture.image, gaze.saliency, prompt, models.max_pixels)
         questions.append(Question(speaker, inputs))
     yield Progress(cards)
@@ -56,3 +61,9 @@ def describe(models: Models, picture: Picture, prompt: str, gazes: Mapping[str, 
     inside = [look_inside(models, title, gaze, picture) for title, gaze in gazes.items()]
     answered = Answered(datetime.now(), picture.name, picture.image.size, prompt, marked, comparison, inside)
     yield Progress(marked, comparison, answered)
+
+
+def _small(image: Image.Image) -> str:
+    image = image.copy()
+    image.thumbnail((_CARD_SIDE, _CARD_SIDE))
+    return data_uri(image)
