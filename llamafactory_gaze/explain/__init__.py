@@ -5,7 +5,7 @@ draw.py     in pictures
 report.py   both, as files in a folder
 """
 
-from llamafactory_gaze.explain.measure import Explanation, explain
+from llamafactory_gaze.explain.measure import Effect, Explanation, explain, measure_effect
 
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["Effect", "Explanation", "explain", "measure_effect"]

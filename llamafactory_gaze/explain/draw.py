@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -21,6 +22,9 @@ _PANEL = 2.7  # width of a head's panel in inches
 _COLUMNS = 4  # panels in a line
 _LEAST_RANGE = 2.0  # times chance; differences that are smaller than this are not to fill the colour scale
 _LONGER_SIDE = 1200  # pixels to which a larger image is scaled down before it is drawn
+MOVED_ALPHA = 0.75  # opacity of the moved tokens over the image
+# Zero has no logarithm and would be left out, which would look like chance; it has the colour of the least.
+LEAST = 1e-9
 
 
 def draw_attention(explanation: Explanation, image: Image.Image, saliency: np.ndarray, target: Path) -> None:
@@ -41,8 +45,8 @@ def draw_attention(explanation: Explanation, image: Image.Image, saliency: np.nd
         for block, attention in explanation.attention.items()
         for head, values in enumerate(attention)
     ]
-    limit = max(_LEAST_RANGE, *(float(times.max()) for _, times in heads))
-    scale = ScalarMappable(LogNorm(1 / limit, limit), _fading(colormaps["RdBu_r"]))
+    limit = attention_limit([times for _, times in heads])
+    scale = attention_scale(limit)
 
     lines = -(-len(heads) // _COLUMNS)
     columns = min(_COLUMNS, max(len(heads), 3))
@@ -55,8 +59,7 @@ def draw_attention(explanation: Explanation, image: Image.Image, saliency: np.nd
     for number, (name, times) in enumerate(heads):
         axis = figure.add_subplot(rows[1 + number // columns, number % columns])
         _show(axis, grey, f"{name}\nup to {times.max():.3g} x chance")
-        # Zero has no logarithm and would be left out, which would look like chance; it has the colour of the least.
-        _lay_over(axis, times.clip(min=1e-9), scale, image)
+        _lay_over(axis, times.clip(min=LEAST), scale, image)
     bar = figure.colorbar(scale, cax=figure.add_subplot(rows[-1, :]), orientation="horizontal", extend="min")
     ticks = _ticks(limit)
     bar.set_ticks(ticks, labels=[f"{tick:.3g}" if tick >= 1 else f"1/{1 / tick:.3g}" for tick in ticks])
@@ -75,7 +78,7 @@ def draw_moved(explanation: Explanation, image: Image.Image, saliency: np.ndarra
     """
     image = _small(image)
     moved = explanation.moved * 100
-    scale = ScalarMappable(Normalize(0, float(moved.max()) or 1.0), colormaps["viridis"])
+    scale = moved_scale(moved)
     captions = [
         *wrap(f"With the map: {explanation.caption_with}", 130),
         *wrap(f"Without: {explanation.caption_without}", 130),
@@ -86,11 +89,40 @@ def draw_moved(explanation: Explanation, image: Image.Image, saliency: np.ndarra
     _show(axes[0], image, "image")
     _show(axes[1], overlay(image, saliency), "image with its map")
     _show(axes[2], _pale_grey(image), f"how far the visual tokens move\nmean {moved.mean():.3g} %")
-    _lay_over(axes[2], moved, scale, image, alpha=0.75)
+    _lay_over(axes[2], moved, scale, image, alpha=MOVED_ALPHA)
     figure.colorbar(scale, ax=axes[2], label="change in percent of the token's norm", shrink=0.9)
     text = "\n".join(captions).replace("$", r"\$")
     figure.supxlabel(text, x=0.01, ha="left", fontsize=10, linespacing=1.4)
     figure.savefig(target, dpi=120, format="png")
+
+
+def attention_limit(heads: Sequence[np.ndarray]) -> float:
+    """The end of a scale that holds all these attentions, in multiples of chance."""
+    return max(_LEAST_RANGE, *(float(times.max()) for times in heads))
+
+
+def attention_scale(limit: float) -> ScalarMappable:
+    """The logarithmic scale around chance from 1 / limit to limit, in multiples of chance."""
+    return ScalarMappable(LogNorm(1 / limit, limit), _fading(colormaps["RdBu_r"]))
+
+
+def moved_scale(moved: np.ndarray) -> ScalarMappable:
+    """The scale of moved tokens, from 0 to the largest of these."""
+    return ScalarMappable(Normalize(0, float(moved.max()) or 1.0), colormaps["viridis"])
+
+
+def paint_over(image: Image.Image, values: np.ndarray, scale: ScalarMappable, alpha: float = 1.0) -> Image.Image:
+    """The image in pale grey under one rectangle of colour per value, as an RGB image of the same size.
+
+    Args:
+        values: (rows, columns), a grid that covers the whole image; above 0 where the scale is logarithmic.
+        alpha: opacity; a colour that the scale makes transparent stays as it makes it.
+    """
+    colours = scale.to_rgba(values)
+    opacity = colours[..., 3] if alpha == 1 else np.full(values.shape, alpha)
+    rgba = np.dstack([colours[..., :3], opacity])
+    layer = Image.fromarray((rgba * 255).round().astype(np.uint8)).resize(image.size, Image.Resampling.NEAREST)
+    return Image.alpha_composite(Image.fromarray(_pale_grey(image)).convert("RGBA"), layer).convert("RGB")
 
 
 def _show(axis: Any, image: Image.Image | np.ndarray, title: str) -> None:

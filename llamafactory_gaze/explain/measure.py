@@ -26,7 +26,7 @@ _QUERIES_AT_ONCE = 512  # all scores of a large image, (heads, patches, patches)
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Effect:
     """What a map does to one image of h x w patches, that is h/2 x w/2 visual tokens.
 
     Attributes:
@@ -35,11 +35,16 @@ class Explanation:
             to 1, and 1 / (h * w) is chance. Empty where gaze comes in without attention of its own.
         moved: (h/2, w/2) float32, how far each visual token moves: norm of the difference between the token with the
             map and without, divided by the norm of the token without. 0 is not at all.
-        caption_with, caption_without: the model's greedy answers with the map and without.
     """
 
     attention: dict[int, np.ndarray]
     moved: np.ndarray
+
+
+@dataclass(frozen=True)
+class Explanation(Effect):
+    """An effect, and the model's greedy answers with the map and without."""
+
     caption_with: str
     caption_without: str
 
@@ -52,13 +57,35 @@ def explain(
     prompt: str,
     max_pixels: int | None = None,
 ) -> Explanation:
-    """Measure what the map of an image does in the model.
+    """Measure what the map of an image does in the model, and ask for both captions.
+
+    Args:
+        prompt: the question that both captions answer.
+        model, processor, image, saliency, max_pixels: as for `measure_effect`, which see for the errors, too.
+    """
+    effect = measure_effect(model, processor, image, saliency, max_pixels)
+    with_map, without_map = (gaze_inputs(processor, image, each, prompt, max_pixels) for each in (saliency, None))
+    return Explanation(
+        effect.attention,
+        effect.moved,
+        caption_with=caption(model, processor, with_map),
+        caption_without=caption(model, processor, without_map),
+    )
+
+
+def measure_effect(
+    model: Qwen2_5_VLGazeForConditionalGeneration,
+    processor: Any,
+    image: Image.Image,
+    saliency: np.ndarray,
+    max_pixels: int | None = None,
+) -> Effect:
+    """Measure what the map of an image does in the visual tower, without any caption.
 
     Args:
         model, processor: as `inference.load_model` returns them.
         image: any mode.
         saliency: (H, W) in [0, 1], any size with the aspect ratio of the image. Of a black map all queries count alike.
-        prompt: the question that both captions answer.
         max_pixels: a larger image is scaled down, as in training with `image_max_pixels`; default: the processor's own.
 
     Raises:
@@ -71,8 +98,8 @@ def explain(
             f"The visual tower of a model with gaze_fusion {fusion} takes in no map, so there is nothing in it to "
             f"explain; it can be explained for {', '.join(IN_TOWER)}."
         )
-    with_map = gaze_inputs(processor, image, saliency, prompt, max_pixels)
-    without_map = gaze_inputs(processor, image, None, prompt, max_pixels)
+    # The tower does not see the prompt.
+    with_map, without_map = (gaze_inputs(processor, image, each, "", max_pixels) for each in (saliency, None))
     tower = model.model.visual
     grid = with_map["image_grid_thw"].to(model.device)
     with _listening(tower) as attention:
@@ -83,11 +110,9 @@ def explain(
     _, h, w = grid[0].tolist()
     merge = tower.spatial_merge_size
     in_raster_order = _raster_order(tower, grid)
-    return Explanation(
+    return Effect(
         attention={block: in_raster_order(patches).cpu().numpy() for block, patches in sorted(attention.items())},
         moved=distance.reshape(h // merge, w // merge).cpu().numpy(),
-        caption_with=caption(model, processor, with_map),
-        caption_without=caption(model, processor, without_map),
     )
 
 

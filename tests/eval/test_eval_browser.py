@@ -5,19 +5,15 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
 import subprocess
 
 import pytest
 
+from tests.browser import BROWSER, needs_browser
 from tests.eval.comparing import run
 
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [
-    pytest.mark.usefixtures("quick_metrics"),
-    pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine"),
-]
+pytestmark = [pytest.mark.usefixtures("quick_metrics"), needs_browser]
 
 # The page in a frame, since the window itself cannot be narrower than 500 pixels.
 FRAME = """<body><iframe width="{width}" height="900" style="border: 0" srcdoc="{page}"></iframe><script>
