@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test test-fast quality style
+.PHONY: demo test test-fast quality style container
 
 demo: $(VENV)/.installed  ## the whole experiment on the embedded, simulated demo (10 minutes on 2 cores)
 	$(BIN)/llamafactory-gaze demo
@@ -19,6 +19,12 @@ quality: $(VENV)/.installed  ## format, lint and types, as pre-commit checks the
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/shellcheck docker/*.sh .ci/run
+
+container: $(VENV)/.installed  ## the steps of the Dockerfile as far as they go without Docker (docs/container.md)
+	DEVICE=gpu VENV=$(VENV) docker/install.sh resolve
+	docker/rehearse.sh $(VENV)
 
 style: $(VENV)/.installed  ## mend format and lint
 	$(BIN)/ruff format .
