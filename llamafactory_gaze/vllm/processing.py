@@ -19,7 +19,6 @@ from vllm.multimodal.media import MediaWithBytes
 from vllm.multimodal.parse import ImageProcessorItems, ImageSize
 
 from llamafactory_gaze.modeling import Qwen2_5_VLGazeConfig
-from llamafactory_gaze.modeling.configuration import IN_PROMPT
 from llamafactory_gaze.modeling.input_channel import with_saliency_channel
 from llamafactory_gaze.saliency.gazed_image import gaze_in_alpha
 
@@ -36,20 +35,7 @@ class GazeDataParser(Qwen2VLMultiModalDataParser):
 
 
 class GazeProcessingInfo(Qwen2_5_VLProcessingInfo):
-    """What vLLM asks about the model before it sees an image.
-
-    Raises:
-        ValueError: gaze comes in by the prompt, which vLLM reads apart from the image.
-    """
-
-    def __init__(self, ctx: Any) -> None:
-        super().__init__(ctx)
-        fusion = self.get_hf_config().vision_config.gaze_fusion
-        if fusion in IN_PROMPT:
-            raise ValueError(
-                f"{self.model_id} takes in gaze by its prompt (gaze_fusion {fusion}), which vLLM reads apart from the "
-                "image. Serve it with `llamafactory-cli api`, or use llamafactory_gaze.inference."
-            )
+    """What vLLM asks about the model before it sees an image."""
 
     def get_hf_config(self) -> Qwen2_5_VLGazeConfig:
         return self.ctx.get_hf_config(Qwen2_5_VLGazeConfig)
