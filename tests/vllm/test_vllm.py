@@ -47,7 +47,7 @@ def export(fusion: str, folder: Path) -> str:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if ".calibrator." in name and parameter.ndim > 1:
-                parameter.normal_(std=0.3)
+                parameter.normal_(std=0.5)
     model.save_pretrained(folder)
     Qwen2_5_VLGazeProcessor.from_stock(AutoProcessor.from_pretrained(BASE_MODEL), fusion).save_pretrained(folder)
     return str(folder)
@@ -135,7 +135,7 @@ def by_vllm(folder: str, images: list[Image.Image], work: Path) -> list[list[tup
         timeout=300,
         check=False,
     )
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
     line = next(line for line in result.stdout.splitlines() if line.startswith("ANSWERS "))
     return json.loads(line.removeprefix("ANSWERS "))
 
@@ -145,8 +145,8 @@ def test_vllm_says_what_transformers_says(fusion, tmp_path):
     """Token by token, with prefix caching: the same picture comes with another gaze, and without any."""
     folder, images = export(fusion, tmp_path / "model"), gazes()
     expected = by_transformers(folder, images)
-    firsts = [scores[0] for _, scores in expected[:3]]
-    assert len({round(score, 3) for score in firsts}) == 3  # every gaze makes a difference, else nothing is tested
+    sums = [round(sum(scores), 2) for _, scores in expected[:3]]
+    assert len(set(sums)) == 3  # every gaze makes a difference, else nothing is tested
     for answers in by_vllm(folder, images, tmp_path):
         for (tokens, scores), (wanted, wanted_scores) in zip(answers, expected, strict=True):
             assert tokens == wanted
