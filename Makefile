@@ -1,10 +1,11 @@
 # The few commands of the project. VENV may name another environment: make test VENV=/path/to/venv
 VENV ?= .venv
 PYTHON ?= python3
+VLLM_VENV ?= .venv-vllm
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test test-fast quality style
+.PHONY: demo test test-fast test-vllm quality style container
 
 demo: $(VENV)/.installed  ## the whole experiment on the embedded, simulated demo (10 minutes on 2 cores)
 	$(BIN)/llamafactory-gaze demo
@@ -15,10 +16,19 @@ test: $(VENV)/.installed  ## all tests
 test-fast: $(VENV)/.installed  ## the tests that take no minutes
 	$(BIN)/python -m pytest -m "not slow"
 
+test-vllm:  ## vLLM against transformers, in an environment of its own (docs/vllm.md)
+	$(VLLM_VENV)/bin/python -m pytest tests/vllm
+
 quality: $(VENV)/.installed  ## format, lint and types, as pre-commit checks them
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/shellcheck docker/*.sh .ci/run
+
+container: $(VENV)/.installed  ## the steps of the Dockerfile as far as they go without Docker (docs/container.md)
+	DEVICE=gpu VENV=$(VENV) docker/install.sh resolve
+	docker/rehearse.sh $(VENV)
 
 style: $(VENV)/.installed  ## mend format and lint
 	$(BIN)/ruff format .
