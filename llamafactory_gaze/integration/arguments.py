@@ -190,6 +190,11 @@ def check_recipe(
         raise ValueError(f"`template: {TEMPLATE}` works with `stage: sft`, not with `stage: {finetuning_args.stage}`.")
     if model_args.use_unsloth or model_args.use_kt:
         raise ValueError(f"`template: {TEMPLATE}` does not work with `use_unsloth` or `use_kt`: take them out.")
+    if model_args.infer_backend == "vllm":
+        raise ValueError(
+            "`infer_backend: vllm` does not see gaze: LLaMA-Factory hands vLLM plain pictures. Write `infer_backend: "
+            "huggingface`, or serve the exported model with vLLM itself (docs/vllm.md)."
+        )
     if model_args.infer_backend != "huggingface":
         raise ValueError(
             f"`infer_backend: {model_args.infer_backend}` does not see gaze. Write `infer_backend: huggingface`."

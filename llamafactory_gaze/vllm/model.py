@@ -28,7 +28,7 @@ from llamafactory_gaze.vllm.processing import GazeMultiModalProcessor, GazeProce
 class _Tower(Qwen2_5_VLGazeVisionTransformer):
     """The tower as vLLM calls its own: grids in lists, and one tensor for an answer."""
 
-    def forward(self, hidden_states: Tensor, grid_thw: list[list[int]]) -> Tensor:  # type: ignore[override]
+    def forward(self, hidden_states: Tensor, grid_thw: list[list[int]]) -> Tensor:
         """hidden_states: (patches, 4 * T * P * P) -> (patches / 4, d_llm)"""
         grid = torch.tensor(grid_thw, device=self.device)
         return super().forward(hidden_states.to(self.device), grid).pooler_output
