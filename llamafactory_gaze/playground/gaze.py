@@ -15,6 +15,7 @@ from llamafactory_gaze.data.maps.geometry import Size, beyond, map_size, rescale
 from llamafactory_gaze.data.maps.heatmaps import fixation_heatmap
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.playground.picture import Picture, PlaygroundError
+from llamafactory_gaze.saliency.label import map_source
 from llamafactory_gaze.saliency.maps import check_aspect_ratio, read_saliency_map
 
 
@@ -90,15 +91,16 @@ def painted_map(layers: Sequence[Image.Image], spread: float) -> np.ndarray | No
     return smooth / smooth.max()
 
 
-def read_map(path: Path, picture: Picture) -> np.ndarray:
-    """Read the file of a map.
+def read_map(path: Path, picture: Picture) -> Gaze:
+    """Read the file of a map; its origin says so where it was not made of an eye tracker's fixations.
 
     Raises:
         SaliencyMapError: no map, or of another shape than the picture. The message does not say where the upload lies.
     """
-    saliency = read_saliency_map({"bytes": path.read_bytes(), "path": path.name})
+    file = {"bytes": path.read_bytes(), "path": path.name}
+    saliency, source = read_saliency_map(file), map_source(file)
     check_aspect_ratio((saliency.shape[1], saliency.shape[0]), picture.image.size, path.name, picture.name)
-    return saliency
+    return Gaze(saliency, f"map {path.name}" + (f" (not of an eye tracker: {source})" if source else ""))
 
 
 def read_uploaded_fixations(path: Path) -> Fixations:

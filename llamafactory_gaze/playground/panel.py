@@ -131,7 +131,7 @@ def gaze_of(
         if table is None or not image:
             return None
         return gaze_of_replay(replay(table, image, person, picture), seconds * 1000, spread / 100, person)
-    return None if map_file is None else Gaze(read_map(Path(map_file), picture), f"map {Path(map_file).name}")
+    return None if map_file is None else read_map(Path(map_file), picture)
 
 
 def make_panel(title: str, picture: gr.State, spread: gr.Slider) -> GazePanel:
@@ -264,8 +264,9 @@ def _show_moment(
 def _show_map(file: str, picture: Picture | None) -> tuple[Any, str]:
     if picture is None:
         raise PlaygroundError("Upload the picture first, then its map.")
-    shown = overlay(picture.shown, read_map(Path(file), picture))
-    return gr.skip(), pages.render("preview.html.j2", picture=data_uri(shown), note=Path(file).name)
+    gaze = read_map(Path(file), picture)
+    shown = overlay(picture.shown, gaze.saliency)
+    return gr.skip(), pages.render("preview.html.j2", picture=data_uri(shown), note=gaze.origin)
 
 
 def _moment(picture: Picture, viewing: Replay, time_ms: float, spread: float) -> str:

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from llamafactory_gaze.data.maps.heatmaps import encode_map
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.playground import gaze
 from llamafactory_gaze.playground.gaze import EVERYBODY
 from llamafactory_gaze.playground.picture import Picture, PlaygroundError, draw_example, read_picture
 from llamafactory_gaze.saliency import SaliencyMapError
+from llamafactory_gaze.saliency.label import label_texts
 from tests.explain.conftest import HEIGHT, WIDTH, make_image, random_map, save_map
 
 
@@ -150,7 +152,11 @@ def test_a_bad_table_is_one_sentence_without_the_folder(tmp_path, picture, rows,
 def test_a_map_file(tmp_path, picture):
     saliency = random_map()
     found = gaze.read_map(save_map(tmp_path / "map.png", saliency), picture)
-    np.testing.assert_allclose(found, saliency, atol=1 / 255)
+    np.testing.assert_allclose(found.saliency, saliency, atol=1 / 255)
+    assert found.origin == "map map.png"
+    label = {"source": "click", "method": None}
+    (tmp_path / "click.png").write_bytes(encode_map(saliency, label_texts(label)))
+    assert gaze.read_map(tmp_path / "click.png", picture).origin == "map click.png (not of an eye tracker: click)"
     make_image().save(tmp_path / "colour.png")
     save_map(tmp_path / "turned.png", saliency.T)
     (tmp_path / "text.png").write_text("no map")
