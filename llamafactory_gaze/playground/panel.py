@@ -230,7 +230,7 @@ def _choose(
     if table is None or not image:
         return gr.skip(), '<p class="pg-note">Choose the image of the table that the picture is.</p>'
     viewing = replay(table, image, person, picture)
-    end = math.ceil(viewing.end / 1000 / _STEP) * _STEP
+    end = _on_slider(viewing.end)
     return gr.Slider(maximum=end, value=end), _moment(picture, viewing, end * 1000, spread)
 
 
@@ -247,7 +247,7 @@ def _play(
     now = start
     while now < viewing.end:
         now = min(start + (time.monotonic() - began) * 1000, viewing.end)
-        yield math.ceil(now / 1000 / _STEP) * _STEP, _moment(picture, viewing, now, spread)
+        yield _on_slider(now), _moment(picture, viewing, now, spread)
         time.sleep(_FRAME)
 
 
@@ -266,6 +266,11 @@ def _show_map(file: str, picture: Picture | None) -> tuple[Any, str]:
         raise PlaygroundError("Upload the picture first, then its map.")
     shown = overlay(picture.shown, read_map(Path(file), picture))
     return gr.skip(), pages.render("preview.html.j2", picture=data_uri(shown), note=Path(file).name)
+
+
+def _on_slider(time_ms: float) -> float:
+    """The next step of the slider, in seconds, so that its end is not before that of the viewing."""
+    return round(math.ceil(time_ms / 1000 / _STEP) * _STEP, 2)
 
 
 def _moment(picture: Picture, viewing: Replay, time_ms: float, spread: float) -> str:

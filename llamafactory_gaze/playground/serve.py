@@ -66,7 +66,8 @@ def serve(models: Models, prompt: str, host: str, port: int | None, max_upload_m
         if not _is_loopback(host):
             console.print(
                 f"[bold yellow]Warning:[/] anybody who can reach {host} over the network can use this page and the "
-                "model behind it; it asks for no password."
+                "model behind it; it asks for no password.",
+                soft_wrap=True,
             )
         console.print(f"The playground is at {address} (Ctrl-C ends it).", soft_wrap=True)
         page.block_thread()
