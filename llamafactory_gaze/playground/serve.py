@@ -36,8 +36,8 @@ def serve(models: Models, prompt: str, host: str, port: int | None, max_upload_m
         PlaygroundError: the port is taken, or the host is none of this machine's addresses.
     """
     console = Console(highlight=False)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as an interrupt: through the end of this block
     with TemporaryDirectory(prefix="gaze-playground-") as folder:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as an interrupt: through the end of this block
         os.environ["GRADIO_TEMP_DIR"] = folder
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         from starlette.middleware import Middleware

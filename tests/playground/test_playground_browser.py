@@ -28,7 +28,7 @@ from tests.browser import BROWSER, needs_browser
 from tests.playground.conftest import PLACES, scene
 
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.slow]
 
 DEMO, SCREENSHOT = os.environ.get("GAZE_DEMO"), os.environ.get("GAZE_SCREENSHOT")
 WAIT = 30_000  # ms, for what takes a second on an idle machine
