@@ -62,7 +62,11 @@ def serve(models: Models, prompt: str, host: str, port: int | None, max_upload_m
                 enable_monitoring=False,
             )
         except OSError as error:
-            raise PlaygroundError(f"The page cannot be served at {host}, port {port or 7860}: {error}") from error
+            ports = f"port {port}" if port else "the ports from 7860 on"
+            raise PlaygroundError(
+                f"The page cannot be served at {host}, {ports}: taken, or no address of this machine; name another "
+                "--port or --host."
+            ) from error
         if not _is_loopback(host):
             console.print(
                 f"[bold yellow]Warning:[/] anybody who can reach {host} over the network can use this page and the "
