@@ -191,10 +191,8 @@ def make_panel(title: str, picture: gr.State, spread: gr.Slider) -> GazePanel:
 
     viewing = [picture, spread, table, image, person]
     chosen = [seconds, replayed]
-    table_file.upload(_open_table, [table_file, picture], [table, image, person]).success(
-        _choose, viewing, chosen, **_QUIET
-    )
-    image.input(_choose_image, [table, image], person, **_QUIET).then(_choose, viewing, chosen, **_QUIET)
+    table_file.upload(_open_table, [picture, spread, table_file], [table, image, person, *chosen], **_QUIET)
+    image.input(_choose_image, [picture, spread, table, image], [person, *chosen], **_QUIET)
     person.input(_choose, viewing, chosen, **_QUIET)
     moment = [*viewing, seconds]
     playing = play.click(_play, moment, chosen, concurrency_limit=4, **_QUIET)
@@ -208,18 +206,22 @@ def make_panel(title: str, picture: gr.State, spread: gr.Slider) -> GazePanel:
 
 
 @errors_as_toasts
-def _open_table(file: str, picture: Picture | None) -> tuple[Any, Any, Any]:
-    """A table of fixations, the choice of its images, and of who looked at the one that is shown."""
+def _open_table(picture: Picture | None, spread: float, file: str) -> tuple[Any, ...]:
+    """A table of fixations, the choice of its images, and the values of `_choose_image`."""
     if picture is None:
         raise PlaygroundError("Upload the picture first, then the fixations on it.")
     table = read_uploaded_fixations(Path(file))
     image = image_for(table, picture)
-    return table, gr.Dropdown(choices=images_of(table), value=image), _choose_image(table, image)
+    return table, gr.Dropdown(choices=images_of(table), value=image), *_choose_image(picture, spread, table, image)
 
 
-def _choose_image(table: Fixations | None, image: str | None) -> Any:
+def _choose_image(
+    picture: Picture | None, spread: float, table: Fixations | None, image: str | None
+) -> tuple[Any, ...]:
+    """The choice of those who looked at an image, and the values of `_choose` for all of them."""
     people = people_of(table, image) if table is not None and image else []
-    return gr.Dropdown(choices=[EVERYBODY, *people], value=EVERYBODY)
+    who = gr.Dropdown(choices=[EVERYBODY, *people], value=EVERYBODY)
+    return who, *_choose(picture, spread, table, image, EVERYBODY)
 
 
 @errors_as_toasts
@@ -230,7 +232,7 @@ def _choose(
     if table is None or not image:
         return gr.skip(), '<p class="pg-note">Choose the image of the table that the picture is.</p>'
     viewing = replay(table, image, person, picture)
-    end = math.ceil(viewing.end / 1000 / _STEP) * _STEP
+    end = _on_slider(viewing.end)
     return gr.Slider(maximum=end, value=end), _moment(picture, viewing, end * 1000, spread)
 
 
@@ -247,7 +249,7 @@ def _play(
     now = start
     while now < viewing.end:
         now = min(start + (time.monotonic() - began) * 1000, viewing.end)
-        yield math.ceil(now / 1000 / _STEP) * _STEP, _moment(picture, viewing, now, spread)
+        yield _on_slider(now), _moment(picture, viewing, now, spread)
         time.sleep(_FRAME)
 
 
@@ -267,6 +269,11 @@ def _show_map(file: str, picture: Picture | None) -> tuple[Any, str]:
     gaze = read_map(Path(file), picture)
     shown = overlay(picture.shown, gaze.saliency)
     return gr.skip(), pages.render("preview.html.j2", picture=data_uri(shown), note=gaze.origin)
+
+
+def _on_slider(time_ms: float) -> float:
+    """The next step of the slider, in seconds, so that its end is not before that of the viewing."""
+    return round(math.ceil(time_ms / 1000 / _STEP) * _STEP, 2)
 
 
 def _moment(picture: Picture, viewing: Replay, time_ms: float, spread: float) -> str:

@@ -36,8 +36,8 @@ def serve(models: Models, prompt: str, host: str, port: int | None, max_upload_m
         PlaygroundError: the port is taken, or the host is none of this machine's addresses.
     """
     console = Console(highlight=False)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as an interrupt: through the end of this block
     with TemporaryDirectory(prefix="gaze-playground-") as folder:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as an interrupt: through the end of this block
         os.environ["GRADIO_TEMP_DIR"] = folder
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         from starlette.middleware import Middleware
@@ -62,11 +62,16 @@ def serve(models: Models, prompt: str, host: str, port: int | None, max_upload_m
                 enable_monitoring=False,
             )
         except OSError as error:
-            raise PlaygroundError(f"The page cannot be served at {host}, port {port or 7860}: {error}") from error
+            ports = f"port {port}" if port else "the ports from 7860 on"
+            raise PlaygroundError(
+                f"The page cannot be served at {host}, {ports}: taken, or no address of this machine; name another "
+                "--port or --host."
+            ) from error
         if not _is_loopback(host):
             console.print(
                 f"[bold yellow]Warning:[/] anybody who can reach {host} over the network can use this page and the "
-                "model behind it; it asks for no password."
+                "model behind it; it asks for no password.",
+                soft_wrap=True,
             )
         console.print(f"The playground is at {address} (Ctrl-C ends it).", soft_wrap=True)
         page.block_thread()
