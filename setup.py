@@ -74,6 +74,7 @@ setup(
             "pre-commit",
             PYMOVEMENTS,
             "pytest>=8",
+            "psutil>=6",
             "pytest-timeout",
             "ruff==0.17.*",
             "sacrebleu>=2.4",

@@ -89,8 +89,9 @@ class GazeArguments:
         default=0,
         metadata={
             "help": (
-                "In chat, webchat and api: of how many images the output of the visual tower's blocks before the first "
-                "calibrator is kept, so that a new map on the same image is answered sooner. Default: 0."
+                "Of how many images the output of the visual tower's blocks before the first calibrator is kept, so "
+                "that the same image with another map need not go through them again. In training only where these "
+                "blocks are frozen, as with `lora_target: gaze`. Default: 0."
             )
         },
     )
@@ -203,11 +204,6 @@ def check_recipe(
         raise ValueError(
             f"`lora_target: {','.join(finetuning_args.lora_target)}`: `{LORA_TARGET}` stands alone. What is trained "
             "follows from gaze_train_calibrator, gaze_train_vision, gaze_train_projector and gaze_train_llm."
-        )
-    if gaze.gaze_cached_images and training_args is not None:
-        raise ValueError(
-            f"`gaze_cached_images: {gaze.gaze_cached_images}` is for chat, webchat and api: take it out of a recipe "
-            "for training or prediction."
         )
     if gaze.gaze_ablation in EXCHANGES and training_args is None:
         raise ValueError(

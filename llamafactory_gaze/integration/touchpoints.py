@@ -259,10 +259,9 @@ def _init_adapter(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs:
 
         refuse_gaze_adapters(model_args)
         return wrapped(*args)
+    model.cache_images(model_args.gaze.gaze_cached_images)
     if not is_trainable:
-        model = wrapped(*args)
-        model.cache_images(model_args.gaze.gaze_cached_images)
-        return model
+        return wrapped(*args)
     from peft import PeftModel
     from transformers.integrations import is_deepspeed_zero3_enabled
 

@@ -96,8 +96,9 @@ class Qwen2_5_VLGazeForConditionalGeneration(ZeroInitMixin, Qwen2_5_VLForConditi
     def cache_images(self, images: int) -> None:
         """Keeps what the tower makes of the last images before gaze comes in, so that a new map needs the rest alone.
 
-        For generation with one model: the cache knows nothing of weights that change, and is emptied by `train()`.
-        It helps with `gaze_fusion` cross_attention, score_modulation and text, whose images are the same with any map.
+        The cache knows nothing of weights that change: in training it is used only where all that comes before gaze is
+        frozen, else `train()` empties it. It helps with `gaze_fusion` cross_attention, score_modulation and text, whose
+        images are the same with any map.
 
         Args:
             images: how many are kept, 0 for none; an image of n patches takes n * d_vit numbers, 5 MB at 2,000 patches

@@ -18,7 +18,8 @@ windows of 8 x 8 patches, that is 4 x 4 groups:
     30 31 32 33 | 34 35
 
 The blocks before the first that takes gaze in, `image_stage`, see the image alone: for a new map on an image that was
-seen before they need not run again (`image_cache.py`). `gaze_stage` is the rest.
+seen before they need not run again (`image_cache.py`), and in training they are frozen and need no gradients.
+`gaze_stage` is the rest.
 """
 
 from typing import Any, NamedTuple
@@ -106,10 +107,14 @@ class Qwen2_5_VLGazeVisionTransformer(ZeroInitMixin, Qwen2_5_VisionTransformerPr
         gaze = None
         if saliency is not None and self.takes_gaze:
             gaze = Gaze(self._in_window_order(saliency, layout), layout.cu_seqlens)
-        if self.image_cache is not None and self._image_stage_is_known(kwargs):
-            features = self.image_cache.features(colours, grid_thw, self.image_stage)
-        else:
-            features = self.image_stage(hidden_states, grid_thw, layout, **kwargs)
+        frozen = self._image_stage_is_frozen() and not hidden_states.requires_grad
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+            if self.image_cache is not None and self._image_stage_is_known(frozen, kwargs):
+                features = self.image_cache.features(colours, grid_thw, self.image_stage)
+            else:
+                features = self.image_stage(hidden_states, grid_thw, layout, **kwargs)
+        if frozen and self.training and self._is_checkpointed():
+            features.requires_grad_()  # reentrant checkpointing forgets a block none of whose inputs needs a gradient
         return self.gaze_stage(features, layout, gaze, **kwargs)
 
     def image_stage(
@@ -152,7 +157,7 @@ class Qwen2_5_VLGazeVisionTransformer(ZeroInitMixin, Qwen2_5_VisionTransformerPr
         )
 
     def train(self, mode: bool = True) -> "Qwen2_5_VLGazeVisionTransformer":
-        if mode and self.image_cache is not None:
+        if mode and self.image_cache is not None and not self._image_stage_is_frozen():
             self.image_cache.clear()  # the weights may change
         return super().train(mode)
 
@@ -160,13 +165,22 @@ class Qwen2_5_VLGazeVisionTransformer(ZeroInitMixin, Qwen2_5_VisionTransformerPr
     def _first_gaze_block(self) -> int:
         return max(self.config.first_trained_block, 0)
 
-    def _image_stage_is_known(self, kwargs: dict[str, Any]) -> bool:
+    def _image_stage_is_frozen(self) -> bool:
+        """Whether nothing that is trained comes before gaze, so that no gradient need go there."""
+        stage = [self.patch_embed, *self.blocks[: self._first_gaze_block]]
+        return not any(parameter.requires_grad for module in stage for parameter in module.parameters())
+
+    def _image_stage_is_known(self, frozen: bool, kwargs: dict[str, Any]) -> bool:
         """Whether the image stage is a function of the image alone, and nobody wants to see inside."""
         inside = any(
             kwargs.get(name, getattr(self.config, name, False))
             for name in ("output_hidden_states", "output_attentions")
         )
-        return self._first_gaze_block > 0 and not (inside or self.training or torch.is_grad_enabled())
+        fixed = frozen or not (self.training or torch.is_grad_enabled())
+        return self._first_gaze_block > 0 and fixed and not inside
+
+    def _is_checkpointed(self) -> bool:
+        return any(getattr(block, "gradient_checkpointing", False) for block in self.blocks)
 
     def _run(self, blocks: range, features: Tensor, layout: Layout, **kwargs: Any) -> Tensor:
         for i in blocks:

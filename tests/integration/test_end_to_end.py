@@ -105,6 +105,16 @@ def test_the_merged_model_predicts_the_same_and_needs_no_recipe_keys(data, stage
     assert predict("injected", data, output, None, f"model_name_or_path={merged}") == injected
 
 
+def test_a_cache_of_images_changes_no_number(data, stages):
+    output = data.parent / "cached"
+    train("stage1", data, output, *STEPS, "preprocessing_num_workers=2", "gaze_cached_images=5")
+    assert losses(output) == pytest.approx(losses(stages[0]), abs=1e-5)
+    weights, others = (load_file(folder / "adapter_model.safetensors") for folder in (stages[0], output))
+    assert set(weights) == set(others)
+    for name, weight in weights.items():
+        torch.testing.assert_close(others[name], weight, rtol=1e-3, atol=1e-4)
+
+
 def test_chat_says_what_predict_says(data, stages, injected):
     """The adapters of both stages, in the terminal: as much of a 16-bit map arrives as from the data set."""
     rows = json.loads((data / "test.json").read_text())[:3]
