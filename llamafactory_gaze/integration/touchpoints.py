@@ -3,6 +3,9 @@
 Each touchpoint names a module of LLaMA-Factory and the attributes that it needs there, and runs right after that module
 was imported. If LLaMA-Factory has changed under us, the touchpoint is left out, and a recipe that asks for gaze stops
 at once with a sentence that says what is missing. Recipes without gaze run as if the plug-in were not there.
+
+A module that imports torch itself, as `llamafactory.train.tuner` in the workers of torchrun, is met half imported. What
+it lacks then is looked for once more when a recipe asks for gaze.
 """
 
 import os
@@ -29,7 +32,7 @@ class Touchpoint:
 
 
 TOUCHPOINTS: list[Touchpoint] = []
-_failures: list[str] = []
+_pending: list[tuple[Touchpoint, ModuleType]] = []
 _armed = False
 
 
@@ -44,13 +47,16 @@ def arm_touchpoints() -> None:
 
 def _apply(touchpoint: Touchpoint) -> Callable[[ModuleType], None]:
     def hook(module: ModuleType) -> None:
-        missing = [name for name in touchpoint.attributes if not _has(module, name)]
-        if missing:
-            _failures.append(f"{touchpoint.module}.{missing[0]}")
+        if _missing(touchpoint, module):
+            _pending.append((touchpoint, module))
         else:
             touchpoint.apply(module)
 
     return hook
+
+
+def _missing(touchpoint: Touchpoint, module: ModuleType) -> list[str]:
+    return [f"{touchpoint.module}.{name}" for name in touchpoint.attributes if not _has(module, name)]
 
 
 def _has(module: ModuleType, name: str) -> bool:
@@ -63,9 +69,15 @@ def _has(module: ModuleType, name: str) -> bool:
 
 def check_touchpoints() -> None:
     """Raises RuntimeError, naming what LLaMA-Factory lacks and its version, unless every touchpoint fits."""
-    if _failures:
+    for pending in [*_pending]:
+        touchpoint, module = pending
+        if not _missing(*pending):
+            _pending.remove(pending)
+            touchpoint.apply(module)
+    if _pending:
+        failures = [_missing(*pending)[0] for pending in _pending]
         raise RuntimeError(
-            f"llamafactory-gaze expects {', '.join(_failures)} in LLaMA-Factory, as in version 0.9.5; version "
+            f"llamafactory-gaze expects {', '.join(failures)} in LLaMA-Factory, as in version 0.9.5; version "
             f"{version('llamafactory')} does not have it. Install llamafactory==0.9.5."
         )
 

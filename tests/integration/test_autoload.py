@@ -31,6 +31,16 @@ def test_llamafactory_finds_the_plugin_in_whatever_order_it_is_imported(order):
     assert python(code) == "GazeArguments"
 
 
+def test_a_module_that_is_met_half_imported_is_touched_later():
+    """The workers of torchrun begin with `llamafactory.train.tuner`, which imports torch on its first lines."""
+    code = (
+        "from llamafactory.train import tuner; from llamafactory_gaze.integration import touchpoints as t;"
+        "before = [p.module for p, _ in t._pending]; t.check_touchpoints(); t.check_touchpoints();"
+        "print(before, hasattr(tuner.export_model, '__wrapped__'), t._pending)"
+    )
+    assert python(code) == "['llamafactory.train.tuner'] True []"
+
+
 def test_arming_twice_is_harmless():
     code = (
         "from llamafactory_gaze.autoload import arm; import torch; arm(); arm();"

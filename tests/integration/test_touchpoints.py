@@ -16,7 +16,7 @@ def test_every_touchpoint_fits_the_installed_llamafactory(registry):
     import llamafactory.train.tuner
     import llamafactory.webui.interface  # noqa: F401
 
-    assert touchpoints._failures == []
+    assert touchpoints._pending == []
     assert {t.module for t in touchpoints.TOUCHPOINTS} == {
         "llamafactory.extras.constants",
         "llamafactory.model.model_utils.visual",
@@ -38,7 +38,7 @@ def test_every_touchpoint_fits_the_installed_llamafactory(registry):
 
 @pytest.mark.parametrize("touchpoint", touchpoints.TOUCHPOINTS, ids=lambda touchpoint: touchpoint.module)
 def test_a_changed_llamafactory_is_named_when_a_recipe_asks_for_gaze(touchpoint, monkeypatch, registry):
-    monkeypatch.setattr(touchpoints, "_failures", [])
+    monkeypatch.setattr(touchpoints, "_pending", [])
     touchpoints._apply(touchpoint)(ModuleType(touchpoint.module))
     with pytest.raises(RuntimeError, match=r"expects .* as in version 0\.9\.5; version 0\.9\.5 does not") as error:
         parse(registry)
