@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
 
+import psutil
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
@@ -61,18 +64,34 @@ def measure(ours: bool, checkpointing: bool, patches: int, images: int, repeats:
     side = max(1, round((patches / 4) ** 0.5)) * 2
     grid = torch.tensor([[1, side, side]] * images)
     colours = torch.randn(images * side * side, 3 * TOWER.saliency_width)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     times = []
-    for i in range(repeats + 1):
-        generator = torch.Generator().manual_seed(i)
-        saliency = torch.rand(len(colours), TOWER.saliency_width, generator=generator)
-        values = torch.cat([colours, saliency], dim=1) if ours else colours
-        start = time.perf_counter()
-        tower(values, grid).pooler_output.square().mean().backward()
-        times.append(time.perf_counter() - start)
-        tower.zero_grad()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"seconds": statistics.median(times[1:]), "memory": (peak - before) / 2**20}
+    with peak_memory() as sizes:
+        for i in range(repeats + 1):
+            generator = torch.Generator().manual_seed(i)
+            saliency = torch.rand(len(colours), TOWER.saliency_width, generator=generator)
+            values = torch.cat([colours, saliency], dim=1) if ours else colours
+            start = time.perf_counter()
+            tower(values, grid).pooler_output.square().mean().backward()
+            times.append(time.perf_counter() - start)
+            tower.zero_grad()
+    return {"seconds": statistics.median(times[1:]), "memory": (max(sizes) - sizes[0]) / 2**30}
+
+
+@contextmanager
+def peak_memory() -> Iterator[list[int]]:
+    """Within the block, the memory of this process in bytes is written down every few milliseconds."""
+    process, ended = psutil.Process(), Event()
+    sizes = [process.memory_info().rss]
+
+    def watch() -> None:
+        while not ended.wait(0.005):
+            sizes.append(process.memory_info().rss)
+
+    thread = Thread(target=watch, daemon=True)
+    thread.start()
+    yield sizes
+    ended.set()
+    thread.join()
 
 
 def main() -> None:
