@@ -22,12 +22,13 @@ import torch
 from peft import PeftModel
 from PIL import Image
 from torch import nn
-from transformers import AutoConfig, AutoProcessor, BatchFeature
+from transformers import AutoConfig, AutoProcessor, BatchFeature, Qwen2_5_VLForConditionalGeneration
 from transformers.utils import logging
 
 from llamafactory_gaze.integration.arguments import GazeArguments
 from llamafactory_gaze.integration.settings import gaze_config
 from llamafactory_gaze.modeling import Qwen2_5_VLGazeConfig, Qwen2_5_VLGazeForConditionalGeneration
+from llamafactory_gaze.modeling.configuration import IN_TOWER
 from llamafactory_gaze.modeling.gaze import ZeroInitLinear
 from llamafactory_gaze.modeling.processing_qwen2_5_vl_gaze import Qwen2_5_VLGazeProcessor
 from llamafactory_gaze.saliency.gazed_image import GazedImage
@@ -62,20 +63,8 @@ def load_model(
             not fit each other or the model, or of which the first ones are missing.
     """
     config = _config(os.fspath(model), [os.fspath(adapter) for adapter in adapters])
-    try:
-        with _quiet():
-            loaded, report = Qwen2_5_VLGazeForConditionalGeneration.from_pretrained(
-                model, config=config, dtype=dtype, output_loading_info=True
-            )
-        processor = AutoProcessor.from_pretrained(model)
-    except OSError as error:
-        raise InferenceError(f"The model {model} cannot be loaded: {_first_line(error)}") from error
-    lacking = sorted(name for name in report["missing_keys"] if ".calibrator." not in name)
-    if lacking:
-        raise InferenceError(
-            f"The model {model} is not complete: it lacks {len(lacking)} weights, such as {lacking[0]}."
-        )
-    _void(loaded, report["missing_keys"])
+    loaded, processor, missing = _load(Qwen2_5_VLGazeForConditionalGeneration, model, config=config, dtype=dtype)
+    _void(loaded, missing)
     for adapter in adapters:
         try:
             loaded = PeftModel.from_pretrained(loaded, os.fspath(adapter)).merge_and_unload()
@@ -89,7 +78,20 @@ def load_model(
             "adapters in the order of training, stage 1 first."
         )
     processor = Qwen2_5_VLGazeProcessor.from_stock(processor, config.vision_config.gaze_fusion)
-    return loaded.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval(), processor
+    return _ready(loaded, device), processor
+
+
+def load_stock_model(model: Source) -> tuple[Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLGazeProcessor]:
+    """Load a stock Qwen2.5-VL, which never gets a map, as something to compare with.
+
+    Returns:
+        the model in evaluation mode, and a processor that cuts images as that of a gaze model does.
+
+    Raises:
+        InferenceError: no such model, or one that lacks weights.
+    """
+    loaded, processor, _ = _load(Qwen2_5_VLForConditionalGeneration, model, dtype="auto")
+    return _ready(loaded, None), Qwen2_5_VLGazeProcessor.from_stock(processor, IN_TOWER[0])
 
 
 def gaze_inputs(
@@ -163,6 +165,31 @@ def _config(model: str, adapters: list[str]) -> Qwen2_5_VLGazeConfig:
         return gaze_config(config, options)
     except ValueError as error:
         raise InferenceError(_first_line(error)) from error
+
+
+def _load(kind: Any, model: Source, **options: Any) -> tuple[Any, Any, list[str]]:
+    """A model, its processor, and the names of the calibrators' weights that its checkpoint lacks.
+
+    Raises:
+        InferenceError: there is no such model, or it lacks other weights.
+    """
+    try:
+        with _quiet():
+            loaded, report = kind.from_pretrained(model, output_loading_info=True, **options)
+        processor = AutoProcessor.from_pretrained(model)
+    except OSError as error:
+        raise InferenceError(f"The model {model} cannot be loaded: {_first_line(error)}") from error
+    missing = report["missing_keys"]
+    lacking = sorted(name for name in missing if ".calibrator." not in name)
+    if lacking:
+        raise InferenceError(
+            f"The model {model} is not complete: it lacks {len(lacking)} weights, such as {lacking[0]}."
+        )
+    return loaded, processor, missing
+
+
+def _ready(model: nn.Module, device: torch.device | str | None) -> Any:
+    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
 
 
 def _has_adapter(folder: str) -> bool:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+from markupsafe import Markup
+
 
 DASH = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
@@ -46,3 +50,9 @@ def p_value(value: float | None) -> str:
 def capitalised(name: str) -> str:
     """The name of a system at the head of a column: Baseline. Other capitals stay as they are."""
     return name[:1].upper() + name[1:]
+
+
+def markdown_text(text: str) -> Markup:
+    """A text as it stands in a Markdown table or line: on one line, with nothing of it taken for markup."""
+    line = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;")
+    return Markup(re.sub(r"([\\`*_\[\]|~#])", r"\\\1", line))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from eval.inputs.joining import Joined
 from eval.metrics import HEADLINE, LABELS, UNORDERED
@@ -126,7 +124,7 @@ def render(name: str, results: dict[str, Any], drawn: dict[str, Any], examples: 
         "p": formatting.p_value,
         "signed": formatting.signed,
         "share": formatting.share,
-        "md": markdown_text,
+        "md": formatting.markdown_text,
         "capitalised": formatting.capitalised,
     }
     return environment.get_template(f"{name}.j2").render(
@@ -170,9 +168,3 @@ def without_mixed_model(metrics: dict[str, Any]) -> dict[str, str]:
         if entry["mixed"] and entry["mixed"]["reason"]:
             found.setdefault(entry["mixed"]["reason"], []).append(LABELS[name])
     return {reason: ", ".join(labels) for reason, labels in found.items()}
-
-
-def markdown_text(text: str) -> Markup:
-    """A text as it stands in a Markdown table or line: on one line, with nothing of it taken for markup."""
-    line = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;")
-    return Markup(re.sub(r"([\\`*_\[\]|~#])", r"\\\1", line))

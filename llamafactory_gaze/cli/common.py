@@ -4,8 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Annotated
 
 import typer
+
+
+# Of the commands that load a trained model.
+AdapterOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Output folder of a training. Repeatable: stage 1 first, in the order of training."),
+]
+MaxPixelsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=28 * 28,
+        help="Scale a larger image down: `image_max_pixels` of the recipe. Default: the model's own.",
+    ),
+]
 
 
 @contextmanager

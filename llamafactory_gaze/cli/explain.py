@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from llamafactory_gaze.cli.common import errors_as_sentences
+from llamafactory_gaze.cli.common import AdapterOption, MaxPixelsOption, errors_as_sentences
 
 
 def explain(
@@ -18,18 +18,9 @@ def explain(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The image.")],
     saliency_map: Annotated[Path, typer.Argument(metavar="MAP", help="Its saliency map, greyscale.")],
     output: Annotated[Path, typer.Option(help="Folder for the pictures and numbers: new, empty or of this command.")],
-    adapter: Annotated[
-        list[str] | None,
-        typer.Option(help="Output folder of a training. Repeatable: stage 1 first, in the order of training."),
-    ] = None,
+    adapter: AdapterOption = None,
     prompt: Annotated[str, typer.Option(help="The question that the captions answer.")] = "Describe the image.",
-    max_pixels: Annotated[
-        int | None,
-        typer.Option(
-            min=28 * 28,
-            help="Scale a larger image down: `image_max_pixels` of the recipe. Default: the model's own.",
-        ),
-    ] = None,
+    max_pixels: MaxPixelsOption = None,
 ) -> None:
     """Show what a model does with the map of an image: where each head looks, and how far each visual token moves.
 

@@ -6,17 +6,14 @@ from typing import Annotated
 
 import typer
 
-from llamafactory_gaze.cli.common import errors_as_sentences
+from llamafactory_gaze.cli.common import AdapterOption, MaxPixelsOption, errors_as_sentences
 
 
 def playground(
     model: Annotated[
         str, typer.Option(help="Exported gaze model, or with --adapter its base model: a folder or a name on the Hub.")
     ],
-    adapter: Annotated[
-        list[str] | None,
-        typer.Option(help="Output folder of a training. Repeatable: stage 1 first, in the order of training."),
-    ] = None,
+    adapter: AdapterOption = None,
     baseline: Annotated[
         str | None,
         typer.Option(
@@ -28,13 +25,7 @@ def playground(
         list[str] | None, typer.Option(help="Output folder of a training of the baseline. Repeatable, as --adapter.")
     ] = None,
     prompt: Annotated[str, typer.Option(help="The question to begin with.")] = "Describe the image.",
-    max_pixels: Annotated[
-        int | None,
-        typer.Option(
-            min=28 * 28,
-            help="Scale a larger picture down: `image_max_pixels` of the recipe. Default: the model's own.",
-        ),
-    ] = None,
+    max_pixels: MaxPixelsOption = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on. The default is this machine alone; 0.0.0.0 is everybody.")
     ] = "127.0.0.1",

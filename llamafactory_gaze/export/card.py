@@ -17,8 +17,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from eval.metrics import LABELS
-from eval.report.formatting import interval, p_value, percent, score
-from eval.report.pages import markdown_text
+from eval.report.formatting import interval, markdown_text, p_value, percent, score
 from llamafactory_gaze.data.provenance import file_sha256, installed_version
 
 

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from transformers import AutoConfig, AutoProcessor, Qwen2_5_VLForConditionalGeneration
+from transformers import AutoConfig
 
-from llamafactory_gaze.inference import InferenceError, Source, load_model
-from llamafactory_gaze.modeling import Qwen2_5_VLGazeProcessor
+from llamafactory_gaze.inference import Source, load_model, load_stock_model
 
 
 _CACHED_IMAGES = 4  # one picture is looked at again and again
@@ -84,7 +82,7 @@ def load_models(
     if baseline is None:
         return Models(gaze, None, max_pixels)
     stock = not baseline_adapters and _is_stock(baseline)
-    found = _load_stock(baseline) if stock else load_model(baseline, baseline_adapters)
+    found = load_stock_model(baseline) if stock else load_model(baseline, baseline_adapters)
     return Models(gaze, _loaded(baseline, baseline_adapters, found), max_pixels)
 
 
@@ -97,22 +95,3 @@ def _is_stock(source: Source) -> bool:
         return AutoConfig.from_pretrained(source).model_type == "qwen2_5_vl"
     except (OSError, ValueError):
         return False  # `load_model` says what is wrong
-
-
-def _load_stock(source: Source) -> tuple[Any, Any]:
-    try:
-        model, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            source, dtype="auto", output_loading_info=True
-        )
-        processor = AutoProcessor.from_pretrained(source)
-    except OSError as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise InferenceError(f"The model {source} cannot be loaded: {reason}") from error
-    lacking = sorted(report["missing_keys"])
-    if lacking:
-        raise InferenceError(
-            f"The model {source} is not complete: it lacks {len(lacking)} weights, such as {lacking[0]}."
-        )
-    # It never gets a map; as a gaze processor it cuts pictures as the gaze model's does.
-    processor = Qwen2_5_VLGazeProcessor.from_stock(processor, "cross_attention")
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), processor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eval.report import formatting
-from eval.report.pages import markdown_text
+from eval.report.formatting import markdown_text
 
 
 @pytest.mark.parametrize(
