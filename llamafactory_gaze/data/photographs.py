@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import ExifTags, Image
 
 from llamafactory_gaze.data.maps.geometry import Size
 from llamafactory_gaze.data.tables import DataError
+
+
+Found = TypeVar("Found")
 
 
 def photograph_size(folder: Path, image: str, where: str, decode: bool) -> Size:
@@ -20,15 +25,29 @@ def photograph_size(folder: Path, image: str, where: str, decode: bool) -> Size:
     Raises:
         DataError: missing, unreadable, or stored turned.
     """
+
+    def size(opened: Image.Image) -> Size:
+        if decode:
+            opened.load()
+        return opened.size
+
+    return _of(folder, image, where, size)
+
+
+def read_photograph(folder: Path, image: str, where: str) -> Image.Image:
+    """An image, RGB; arguments and errors as of `photograph_size`."""
+    return _of(folder, image, where, lambda opened: opened.convert("RGB"))
+
+
+def _of(folder: Path, image: str, where: str, find: Callable[[Image.Image], Found]) -> Found:
+    """What is found in an image that can be used."""
     path = folder / image
     if not path.is_file():
         raise DataError(f"{where}: the image {image} is not in {folder}.")
     try:
         with Image.open(path) as opened:
             orientation = opened.getexif().get(ExifTags.Base.Orientation, 1)
-            if decode:
-                opened.load()
-            size = opened.size
+            found = find(opened)
     except Exception as error:  # PIL's decoders raise nearly anything on a damaged file
         raise DataError(f"{where}: the image {path} cannot be decoded ({type(error).__name__}: {error}).") from error
     if orientation != 1:
@@ -37,4 +56,4 @@ def photograph_size(folder: Path, image: str, where: str, decode: bool) -> Size:
             f"{where}: the image {path} is stored turned (EXIF orientation {orientation}), so the place of its "
             "fixations is ambiguous; save it the way that the participants saw it, without that tag."
         )
-    return size
+    return found

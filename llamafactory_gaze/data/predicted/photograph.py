@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from llamafactory_gaze.data.maps.geometry import Size
-from llamafactory_gaze.data.photographs import photograph_size
+from llamafactory_gaze.data.photographs import photograph_size, read_photograph
 from llamafactory_gaze.data.provenance import file_sha256
 from llamafactory_gaze.data.tables import DataError
 
@@ -54,9 +54,7 @@ class Photograph:
 
     def read(self) -> Image.Image:
         """The picture, RGB; `DataError` where it cannot be decoded."""
-        photograph_size(self.folder, self.name, "IMAGE", decode=True)
-        with Image.open(self.path) as opened:
-            return opened.convert("RGB")
+        return read_photograph(self.folder, self.name, "IMAGE")
 
 
 def find_photographs(paths: Iterable[Path]) -> list[Photograph]:
