@@ -152,17 +152,21 @@ def _listening(tower: Any) -> Iterator[dict[int, Tensor]]:
 @torch.no_grad()
 def _mean_attention(calibrator: SaliencyCalibrator, hidden_states: Tensor, gaze: Any, **inputs: Any) -> Tensor:
     """The attention of the queries of one image, averaged with the map as weight -> (heads, patches) float32."""
-    query, key, _, _ = calibrator.project(hidden_states, gaze, **inputs)
+    query, key, _, asking = calibrator.project(hidden_states, gaze, **inputs)
     query, key = query.float().transpose(0, 1), key.float().transpose(0, 1)  # (heads, N, d_h)
     weight = gaze.saliency.float().mean(1)  # of each patch; with gaze_query global there is one query for all of them
     if query.shape[1] != len(weight) or not weight.any():
         weight = torch.ones(query.shape[1], device=query.device)
     weight = weight / weight.sum()
-    mean = torch.zeros(key.shape[:2], device=key.device)
-    for part, share in zip(query.split(_QUERIES_AT_ONCE, dim=1), weight.split(_QUERIES_AT_ONCE), strict=True):
-        scores = part @ key.transpose(1, 2) * calibrator.scaling  # (heads, queries, patches)
-        mean += torch.einsum("q,hqk->hk", share, scores.softmax(-1))
-    return mean
+    lengths, asked = asking.lengths, calibrator.scope(gaze).lengths
+    means = []
+    for q, k, share in zip(query.split(lengths, dim=1), key.split(asked, dim=1), weight.split(lengths), strict=True):
+        mean = torch.zeros(k.shape[:2], device=k.device)
+        for part, part_share in zip(q.split(_QUERIES_AT_ONCE, dim=1), share.split(_QUERIES_AT_ONCE), strict=True):
+            scores = part @ k.transpose(1, 2) * calibrator.scaling  # (heads, queries, patches)
+            mean += torch.einsum("q,hqk->hk", part_share, scores.softmax(-1))
+        means.append(mean)
+    return torch.cat(means, dim=1)
 
 
 def _raster_order(tower: Any, grid: Tensor) -> Callable[[Tensor], Tensor]:

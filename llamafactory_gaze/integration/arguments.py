@@ -74,6 +74,15 @@ class GazeArguments:
             )
         },
     )
+    gaze_scope: Literal["image", "window"] | None = field(
+        default=None,
+        metadata={
+            "help": (
+                "What a query of the calibrator sees: the whole image, or its window of the visual tower (8 x 8 "
+                "patches), which costs less for very large pictures. Default: image."
+            )
+        },
+    )
     gaze_ablation: Literal["none", "off", "uniform", "center", "shuffle", "observer"] = field(
         default="none",
         metadata={

@@ -13,6 +13,7 @@ IN_PROMPT = ("text",)
 GAZE_FUSIONS = IN_TOWER + IN_PICTURE + IN_PROMPT
 GAZE_QUERIES = ("patch", "global")
 GAZE_NORMS = ("pre", "post")
+GAZE_SCOPES = ("image", "window")
 # Each field, and the value that it has where nobody says otherwise; None is resolved from the tower's size.
 GAZE_DEFAULTS: dict[str, Any] = {
     "gaze_fusion": "cross_attention",
@@ -21,11 +22,18 @@ GAZE_DEFAULTS: dict[str, Any] = {
     "gaze_query": "patch",
     "gaze_norm": "pre",
     "gaze_rope": False,
+    "gaze_scope": "image",
 }
 GAZE_FIELDS = tuple(GAZE_DEFAULTS)
 # What the paper's formulas say (appendix A.3.2), where it differs from what we recommend or could differ one day.
 PRESETS = {
-    "paper": {"gaze_fusion": "cross_attention", "gaze_query": "patch", "gaze_norm": "post", "gaze_rope": False},
+    "paper": {
+        "gaze_fusion": "cross_attention",
+        "gaze_query": "patch",
+        "gaze_norm": "post",
+        "gaze_rope": False,
+        "gaze_scope": "image",
+    },
 }
 
 
@@ -54,6 +62,9 @@ class Qwen2_5_VLGazeVisionConfig(Qwen2_5_VLVisionConfig):
         `"pre"`: x + Z, the tower's own pre-norm habit. `"post"`: LayerNorm(x + Z), as the paper writes it.
     gaze_rope (`bool`, *optional*, defaults to `False`):
         Whether the tower's rotary positions turn the queries and keys of the cross-attention. The paper's have none.
+    gaze_scope (`str`, *optional*, defaults to `"image"`):
+        What a query of the cross-attention sees: the whole `"image"`, or its `"window"` of the tower, 8 x 8 patches,
+        whose cost is linear in the patches.
     """
 
     model_type = "qwen2_5_vl_gaze_vision"
@@ -64,6 +75,7 @@ class Qwen2_5_VLGazeVisionConfig(Qwen2_5_VLVisionConfig):
     gaze_query: str = "patch"
     gaze_norm: str = "pre"
     gaze_rope: bool = False
+    gaze_scope: str = "image"
 
     def __post_init__(self, **kwargs: Any) -> None:
         if self.gaze_layers is None:
@@ -79,6 +91,7 @@ class Qwen2_5_VLGazeVisionConfig(Qwen2_5_VLVisionConfig):
             ("gaze_fusion", GAZE_FUSIONS),
             ("gaze_query", GAZE_QUERIES),
             ("gaze_norm", GAZE_NORMS),
+            ("gaze_scope", GAZE_SCOPES),
         ):
             if getattr(self, field) not in allowed:
                 raise ValueError(f"{field} is {getattr(self, field)!r}: allowed are {', '.join(allowed)}.")
@@ -93,6 +106,7 @@ class Qwen2_5_VLGazeVisionConfig(Qwen2_5_VLVisionConfig):
         if self.gaze_fusion != "cross_attention":
             stated = {"gaze_query": self.gaze_query != "patch", "gaze_norm": self.gaze_norm != "pre"}
             stated |= {"gaze_rope": self.gaze_rope, "gaze_num_heads": heads != self.num_heads}
+            stated |= {"gaze_scope": self.gaze_scope != "image"}
             if any(stated.values()):
                 name = next(name for name, differs in stated.items() if differs)
                 raise ValueError(
@@ -104,6 +118,9 @@ class Qwen2_5_VLGazeVisionConfig(Qwen2_5_VLVisionConfig):
                 "gaze_rope turns queries by the position of their patch, in heads as wide as the tower's: it needs "
                 f"gaze_query patch and gaze_num_heads {self.num_heads}."
             )
+
+        if self.gaze_scope == "window" and self.gaze_query == "global":
+            raise ValueError("gaze_scope window is about the queries of patches; with gaze_query global take it out.")
 
     def _check_layers(self) -> None:
         layers = self.gaze_layers or []

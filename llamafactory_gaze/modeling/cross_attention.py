@@ -12,34 +12,30 @@ Where it stands in a block of Qwen2.5-VL's tower (the tower is pre-norm with RMS
     x   = x + MLP(RMSNorm(x))                                        the block's own MLP
 
 With `gaze_rope: true` queries and keys are turned by the tower's rotary positions, as in its self-attention; the
-paper's formula has no positions. The cross-attention stays within one image. Patches of an image without a map pass
-through untouched, bit for bit.
+paper's formula has no positions. The cross-attention stays within one image, with `gaze_scope: window` within a window
+of the tower (8 x 8 patches), so that its cost grows with the patches and not with their square. Patches of an image
+without a map pass through untouched, bit for bit.
 """
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
-    Qwen2_5_VLRMSNorm,
-    Qwen2_5_VLVisionBlock,
-    apply_rotary_pos_emb_vision,
-)
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLRMSNorm, apply_rotary_pos_emb_vision
 
 from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeVisionConfig
-from llamafactory_gaze.modeling.gaze import Gaze, ZeroInitLinear, attend, where_looked
-
-
-Positions = tuple[Tensor, Tensor]  # cosine and sine of the tower's rotary positions, each (patches, d_h)
+from llamafactory_gaze.modeling.gaze import Gaze, PlainBlock, Positions, ZeroInitLinear, where_looked
+from llamafactory_gaze.modeling.recompute import remade
+from llamafactory_gaze.modeling.segments import Segments, attend
 
 
 class PatchQuery:
     """N_s = N_p: every patch of the map asks, and is answered where it lies."""
 
     @staticmethod
-    def ask(gaze: Gaze) -> tuple[Tensor, Tensor]:
-        """M_patches (N_s, d_s,raw), and where the queries of each image begin and end (images + 1,)."""
-        return gaze.saliency, gaze.cu_seqlens
+    def ask(gaze: Gaze, scope: Segments) -> tuple[Tensor, Segments]:
+        """M_patches (N_s, d_s,raw), and which of them ask which segment of the image."""
+        return gaze.saliency, scope
 
     @staticmethod
     def answer(output: Tensor, gaze: Gaze) -> Tensor:
@@ -51,14 +47,14 @@ class GlobalQuery:
     """N_s = 1: the mean patch of an image's map asks once, and the answer is replicated to all its patches (A.3.2)."""
 
     @staticmethod
-    def ask(gaze: Gaze) -> tuple[Tensor, Tensor]:
-        images = gaze.saliency.split(gaze.cu_seqlens.diff().tolist())
-        ends = torch.arange(len(images) + 1, dtype=torch.int32, device=gaze.saliency.device)
-        return torch.stack([image.mean(0) for image in images]), ends
+    def ask(gaze: Gaze, scope: Segments) -> tuple[Tensor, Segments]:
+        images = gaze.saliency.split(scope.lengths)
+        return torch.stack([image.mean(0) for image in images]), Segments([1] * len(images), scope.device)
 
     @staticmethod
     def answer(output: Tensor, gaze: Gaze) -> Tensor:
-        return output.repeat_interleave(gaze.cu_seqlens.diff(), dim=0)
+        images = zip(output, gaze.images.lengths, strict=True)
+        return torch.cat([answer.expand(patches, -1) for answer, patches in images])
 
 
 def without_positions(query: Tensor, key: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,6 +62,7 @@ def without_positions(query: Tensor, key: Tensor, cos: Tensor, sin: Tensor) -> t
     return query, key
 
 
+SCOPES: dict[str, Any] = {"image": lambda gaze: gaze.images, "window": lambda gaze: gaze.windows}
 QUERIES: dict[str, Any] = {"patch": PatchQuery, "global": GlobalQuery}
 NORMS: dict[str, Any] = {"pre": lambda width: nn.Identity(), "post": nn.LayerNorm}
 POSITIONS = {False: without_positions, True: apply_rotary_pos_emb_vision}
@@ -83,6 +80,7 @@ class SaliencyCalibrator(nn.Module):
         self.config = config
         self.num_heads: int = config.gaze_num_heads  # type: ignore[assignment] # resolved by the configuration
         self.scaling = (width // self.num_heads) ** -0.5
+        self.scope = SCOPES[config.gaze_scope]
         self.query = QUERIES[config.gaze_query]
         self.positions = POSITIONS[config.gaze_rope]
         self.saliency_proj = nn.Linear(config.saliency_width, width, bias=False)  # E_sal, Eq. (1)
@@ -102,52 +100,37 @@ class SaliencyCalibrator(nn.Module):
         Returns:
             (patches, d_vit), the features that go on to the MLP.
         """
-        query, key, value, ends = self.project(hidden_states, gaze, position_embeddings)
-        output = self.o_proj(attend(self, query, key, value, ends, gaze.cu_seqlens))  # Z, (N_s, d_vit)
+        query, key, value, asking = self.project(hidden_states, gaze, position_embeddings)
+        output = self.o_proj(attend(self, query, key, value, asking, self.scope(gaze)))  # Z, (N_s, d_vit)
         informed = self.post_norm(hidden_states + self.query.answer(output, gaze).to(hidden_states.dtype))
         return where_looked(gaze.saliency, informed, hidden_states)
 
     def project(
         self, hidden_states: Tensor, gaze: Gaze, position_embeddings: Positions
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Queries (N_s, heads, d_h), keys and values (patches, heads, d_h), and where the queries of each image end."""
-        features = self.norm(hidden_states)
-        saliency, ends = self.query.ask(gaze)
-        saliency_features = self.saliency_proj(saliency.clamp(min=0))  # M', (N_s, d_vit); -1 marks the absence of a map
-        query = self._split_heads(self.q_proj(saliency_features))
-        key = self._split_heads(self.k_proj(features))
-        value = self._split_heads(self.v_proj(features))
-        return *self.positions(query, key, *position_embeddings), value, ends
+    ) -> tuple[Tensor, Tensor, Tensor, Segments]:
+        """Queries (N_s, heads, d_h), keys and values (patches, heads, d_h), and which queries ask which segment."""
+        saliency, asking = self.query.ask(gaze, self.scope(gaze))
+        # M', (N_s, d_vit); -1 marks the absence of a map
+        saliency_features, kept_apart = remade(self.saliency_proj, saliency.clamp(min=0))
+        with kept_apart:
+            query = self._split_heads(self.q_proj(saliency_features))
+        features, kept_apart = remade(self.norm, hidden_states)
+        with kept_apart:
+            key = self._split_heads(self.k_proj(features))
+            value = self._split_heads(self.v_proj(features))
+        return *self.positions(query, key, *position_embeddings), value, asking
 
     def _split_heads(self, states: Tensor) -> Tensor:
         """(N, d_vit) -> (N, heads, d_h)"""
         return states.view(states.shape[0], self.num_heads, -1)
 
 
-class CrossAttentionBlock(Qwen2_5_VLVisionBlock):
+class CrossAttentionBlock(PlainBlock):
     """The stock block with a calibrator between its self-attention and its MLP."""
 
     def __init__(self, config: Qwen2_5_VLGazeVisionConfig) -> None:
         super().__init__(config)
         self.calibrator = SaliencyCalibrator(config)
 
-    def forward(
-        self,
-        hidden_states: Tensor,
-        cu_seqlens: Tensor,
-        rotary_pos_emb: Tensor | None = None,
-        position_embeddings: Positions | None = None,
-        gaze: Gaze | None = None,
-        **kwargs: Any,
-    ) -> Tensor:
-        """hidden_states: (patches, d_vit) in window order -> the same shape. `cu_seqlens` are the block's windows."""
-        hidden_states = hidden_states + self.attn(
-            self.norm1(hidden_states),
-            cu_seqlens=cu_seqlens,
-            rotary_pos_emb=rotary_pos_emb,
-            position_embeddings=position_embeddings,
-            **kwargs,
-        )
-        if gaze is not None and position_embeddings is not None:
-            hidden_states = self.calibrator(hidden_states, gaze, position_embeddings)
-        return hidden_states + self.mlp(self.norm2(hidden_states))
+    def calibrate(self, hidden_states: Tensor, gaze: Gaze | None, **kwargs: Any) -> Tensor:
+        return hidden_states if gaze is None else self.calibrator(hidden_states, gaze, kwargs["position_embeddings"])

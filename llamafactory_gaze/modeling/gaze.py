@@ -8,9 +8,19 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLVisionBlock, eager_attention_forward
-from transformers.utils.generic import is_flash_attention_requested
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
+    Qwen2_5_VLMLP,
+    Qwen2_5_VLVisionAttention,
+    Qwen2_5_VLVisionBlock,
+    apply_rotary_pos_emb_vision,
+)
+
+from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeVisionConfig
+from llamafactory_gaze.modeling.recompute import remade
+from llamafactory_gaze.modeling.segments import Segments, attend
+
+
+Positions = tuple[Tensor, Tensor]  # cosine and sine of the tower's rotary positions, each (patches, d_h)
 
 
 class Gaze(NamedTuple):
@@ -19,11 +29,13 @@ class Gaze(NamedTuple):
     Attributes:
         saliency: (patches, d_s,raw), the map's values in [0, 1] cut like the image and in the order of the block's
             hidden states; every value of an image without a map is -1.
-        cu_seqlens: (images + 1,) int32, where the patches of each image (each frame of a video) begin and end.
+        images: the patches of each image (each frame of a video).
+        windows: the same, for the tower's windows.
     """
 
     saliency: Tensor
-    cu_seqlens: Tensor
+    images: Segments
+    windows: Segments
 
 
 def where_looked(saliency: Tensor, with_gaze: Tensor, without: Tensor) -> Tensor:
@@ -44,36 +56,66 @@ class ZeroInitLinear(nn.Linear):
         nn.init.zeros_(self.weight)
 
 
+class SegmentAttention(Qwen2_5_VLVisionAttention):
+    """The stock self-attention, which calls its kernel for segments of one length together (`segments.py`)."""
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        cu_seqlens: Segments,
+        rotary_pos_emb: Tensor | None = None,
+        position_embeddings: Positions | None = None,
+        gaze: Gaze | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """hidden_states: (patches, d_vit) -> the same shape; attention stays within the segments of `cu_seqlens`."""
+        assert position_embeddings is not None  # None in the stock signature alone
+        # (patches, 3 * d_vit) -> three of (patches, heads, d_h)
+        query, key, value = torch.unbind(self.qkv(hidden_states).view(len(hidden_states), 3, self.num_heads, -1), 1)
+        query, key = apply_rotary_pos_emb_vision(query, key, *position_embeddings)
+        query = self.inform(query, gaze)
+        if torch.is_grad_enabled():
+            value = value.contiguous()  # a view would keep queries and keys as well
+        return self.proj(attend(self, query, key, value, cu_seqlens, cu_seqlens, **kwargs))
+
+    def inform(self, query: Tensor, gaze: Gaze | None) -> Tensor:
+        """What gaze makes of the queries, (patches, heads, d_h) -> the same shape: here nothing."""
+        return query
+
+
+class LeanMLP(Qwen2_5_VLMLP):
+    """The stock MLP, which keeps less for the way back, and on the way without one writes over what it has used."""
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        product, kept_apart = remade(self.product, self.gate_proj(hidden_state), self.up_proj(hidden_state))
+        with kept_apart:
+            return self.down_proj(product)
+
+    def product(self, gate: Tensor, up: Tensor) -> Tensor:
+        opened = self.act_fn(gate)
+        return opened * up if torch.is_grad_enabled() else opened.mul_(up)
+
+
 class PlainBlock(Qwen2_5_VLVisionBlock):
-    """The stock block; the gaze that the tower hands to all its blocks passes by."""
+    """The stock block, with a place for gaze between self-attention and MLP, which here is empty."""
 
-    def forward(self, *args: Any, gaze: Gaze | None = None, **kwargs: Any) -> Tensor:
-        return super().forward(*args, **kwargs)
+    attention: type[SegmentAttention] = SegmentAttention
 
+    def __init__(self, config: Qwen2_5_VLGazeVisionConfig) -> None:
+        super().__init__(config)
+        self.attn = self.attention(config)
+        self.mlp = LeanMLP(config, bias=True)
 
-def attend(module: Any, query: Tensor, key: Tensor, value: Tensor, ends_q: Tensor, ends_k: Tensor) -> Tensor:
-    """Attention within segments, with the kernel of transformers that the configuration names.
+    def forward(self, hidden_states: Tensor, gaze: Gaze | None = None, **kwargs: Any) -> Tensor:
+        """hidden_states: (patches, d_vit) in window order -> the same shape."""
+        normed, kept_apart = remade(self.norm1, hidden_states)
+        with kept_apart:
+            hidden_states = hidden_states + self.attn(normed, gaze=gaze, **kwargs)
+        hidden_states = self.calibrate(hidden_states, gaze, **kwargs)
+        normed, kept_apart = remade(self.norm2, hidden_states)
+        with kept_apart:
+            return hidden_states + self.mlp(normed)
 
-    Args:
-        module: has `config`, `scaling`, `num_key_value_groups` and `is_causal`, as transformers' attention asks for.
-        query: (N_q, heads, d_h).
-        key, value: (N_k, heads, d_h).
-        ends_q, ends_k: (segments + 1,) int32, where the segments begin and end: query segment i sees key segment i.
-
-    Returns:
-        (N_q, heads * d_h).
-    """
-    q, k, v = (states.transpose(0, 1).unsqueeze(0) for states in (query, key, value))  # each (1, heads, N, d_h)
-    attention = ALL_ATTENTION_FUNCTIONS.get_interface(module.config._attn_implementation, eager_attention_forward)
-    always = {"attention_mask": None, "scaling": module.scaling, "dropout": 0.0, "is_causal": False}
-    if is_flash_attention_requested(module.config):
-        lengths = {"max_length_q": ends_q.diff().max(), "max_length_k": ends_k.diff().max()}
-        output = attention(module, q, k, v, cu_seq_lens_q=ends_q, cu_seq_lens_k=ends_k, **lengths, **always)[0]
-    else:
-        segments = zip(
-            q.split(ends_q.diff().tolist(), dim=2),
-            *(states.split(ends_k.diff().tolist(), dim=2) for states in (k, v)),
-            strict=True,
-        )
-        output = torch.cat([attention(module, *segment, **always)[0] for segment in segments], dim=1)
-    return output.reshape(query.shape[0], -1)  # from (1, N_q, heads, d_h)
+    def calibrate(self, hidden_states: Tensor, gaze: Gaze | None, **kwargs: Any) -> Tensor:
+        """What gaze makes of the features after self-attention: here nothing."""
+        return hidden_states

@@ -22,10 +22,10 @@ seen before they need not run again (`image_cache.py`), and in training they are
 `gaze_stage` is the rest.
 """
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -38,9 +38,10 @@ from transformers.utils.output_capturing import capture_outputs
 
 from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeVisionConfig
 from llamafactory_gaze.modeling.fusions import FUSIONS, STOCK_TOWER
-from llamafactory_gaze.modeling.gaze import Gaze, PlainBlock, ZeroInitLinear
+from llamafactory_gaze.modeling.gaze import Gaze, PlainBlock, Positions, ZeroInitLinear
 from llamafactory_gaze.modeling.image_cache import ImageCache
 from llamafactory_gaze.modeling.input_channel import split_saliency, with_saliency_channel
+from llamafactory_gaze.modeling.segments import Segments
 
 
 class ZeroInitMixin(Qwen2_5_VLPreTrainedModel):
@@ -60,15 +61,15 @@ class Layout(NamedTuple):
 
     Attributes:
         window_index: (patches / 4,), for each group of 2 x 2 patches its place in the order of the processor.
-        cu_seqlens: (images + 1,) int32, where the patches of each image (each frame of a video) begin and end.
-        cu_window_seqlens: (windows + 1,) int32, the same for windows.
+        images: the patches of each image (each frame of a video).
+        windows: the patches of each window.
         position_embeddings: cosine and sine of the rotary positions, each (patches, d_h).
     """
 
     window_index: Tensor
-    cu_seqlens: Tensor
-    cu_window_seqlens: Tensor
-    position_embeddings: tuple[Tensor, Tensor]
+    images: Segments
+    windows: Segments
+    position_embeddings: Positions
 
 
 class Qwen2_5_VLGazeVisionTransformer(ZeroInitMixin, Qwen2_5_VisionTransformerPretrainedModel):
@@ -106,7 +107,7 @@ class Qwen2_5_VLGazeVisionTransformer(ZeroInitMixin, Qwen2_5_VisionTransformerPr
         layout = self.layout(grid_thw, hidden_states.device)
         gaze = None
         if saliency is not None and self.takes_gaze:
-            gaze = Gaze(self._in_window_order(saliency, layout), layout.cu_seqlens)
+            gaze = Gaze(self._in_window_order(saliency, layout), layout.images, layout.windows)
         frozen = self._image_stage_is_frozen() and not hidden_states.requires_grad
         with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
             if self.image_cache is not None and self._image_stage_is_known(frozen, kwargs):
@@ -142,19 +143,16 @@ class Qwen2_5_VLGazeVisionTransformer(ZeroInitMixin, Qwen2_5_VisionTransformerPr
         return BaseModelOutputWithPooling(last_hidden_state=features, pooler_output=merged)
 
     def layout(self, grid_thw: Tensor, device: torch.device) -> Layout:
-        """As the stock tower computes it."""
+        """As the stock tower computes it; a grid on the host keeps all of it from waiting for the device."""
+        grid_thw = grid_thw.cpu()
         window_index, window_ends = self.get_window_index(grid_thw)
         window_index = window_index.to(device)
-        frames = torch.repeat_interleave(grid_thw[:, 1] * grid_thw[:, 2], grid_thw[:, 0])  # patches of each frame
+        windows = [end - begin for begin, end in pairwise(window_ends) if end > begin]
+        images = [h * w for t, h, w in grid_thw.tolist() for _ in range(t)]
         angles = self.rot_pos_emb(grid_thw)
         angles = angles.reshape(-1, self.spatial_merge_unit, angles.shape[-1])[window_index].reshape(angles.shape)
         angles = torch.cat([angles, angles], dim=-1)
-        return Layout(
-            window_index,
-            F.pad(frames.cumsum(0, dtype=torch.int32), (1, 0)),
-            torch.unique_consecutive(torch.tensor(window_ends, device=device, dtype=torch.int32)),
-            (angles.cos(), angles.sin()),
-        )
+        return Layout(window_index, Segments(images, device), Segments(windows, device), (angles.cos(), angles.sin()))
 
     def train(self, mode: bool = True) -> "Qwen2_5_VLGazeVisionTransformer":
         if mode and self.image_cache is not None and not self._image_stage_is_frozen():
@@ -186,7 +184,7 @@ class Qwen2_5_VLGazeVisionTransformer(ZeroInitMixin, Qwen2_5_VisionTransformerPr
         for i in blocks:
             features = self.blocks[i](
                 features,
-                cu_seqlens=layout.cu_seqlens if i in self.fullatt_block_indexes else layout.cu_window_seqlens,
+                cu_seqlens=layout.images if i in self.fullatt_block_indexes else layout.windows,
                 position_embeddings=layout.position_embeddings,
                 **kwargs,
             )

@@ -49,7 +49,10 @@ def test_defaults_and_values(registry):
 def test_the_preset_is_the_literal_formula_of_the_paper(registry):
     from llamafactory.model import load_config
 
-    literal = {"gaze_fusion": "cross_attention", "gaze_query": "patch", "gaze_norm": "post", "gaze_rope": False}
+    literal = {
+        "gaze_fusion": "cross_attention", "gaze_query": "patch", "gaze_norm": "post", "gaze_rope": False,
+        "gaze_scope": "image",
+    }  # fmt: skip
     assert parse(registry, gaze_preset="paper")[0].gaze.settings == literal
     model_args, *_ = parse(registry, gaze_preset="paper", gaze_norm="post", gaze_rope=False, gaze_layers=[1])
     assert model_args.gaze.settings == {**literal, "gaze_layers": [1]}

@@ -42,7 +42,7 @@ def test_from_stock_keeps_everything_but_the_type():
     settings = {key: ours["vision_config"].pop(key) for key in gaze.vision_config.gaze_settings()}
     assert settings == {
         "gaze_fusion": "cross_attention", "gaze_layers": [0, 2], "gaze_num_heads": 2, "gaze_query": "patch",
-        "gaze_norm": "pre", "gaze_rope": False,
+        "gaze_norm": "pre", "gaze_rope": False, "gaze_scope": "image",
     }  # fmt: skip
     del theirs["model_type"], theirs["vision_config"]["model_type"]
     assert ours == theirs

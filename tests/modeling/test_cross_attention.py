@@ -9,10 +9,12 @@ from transformers.utils.generic import is_flash_attention_requested
 from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeVisionConfig
 from llamafactory_gaze.modeling.cross_attention import SaliencyCalibrator
 from llamafactory_gaze.modeling.gaze import Gaze
+from llamafactory_gaze.modeling.segments import Segments
 from tests.modeling.references import make_positions, softmax, turned, varlen_attention
 
 
 WIDTH, HEADS, LENGTHS = 32, 4, (16, 24)  # two images of 16 and 24 patches
+WINDOWS = (10, 6, 10, 6, 8)  # the first image has two, the other three
 D_H = WIDTH // HEADS
 
 
@@ -32,7 +34,7 @@ def make_input() -> tuple[torch.Tensor, Gaze]:
     generator = torch.Generator().manual_seed(1)
     features = torch.randn(sum(LENGTHS), WIDTH, generator=generator, dtype=torch.float64)
     saliency = torch.rand(sum(LENGTHS), 392, generator=generator, dtype=torch.float64)
-    return features, Gaze(saliency, torch.tensor([0, *np.cumsum(LENGTHS)], dtype=torch.int32))
+    return features, Gaze(saliency, Segments(LENGTHS), Segments(WINDOWS))
 
 
 POSITIONS = make_positions(sum(LENGTHS), D_H)

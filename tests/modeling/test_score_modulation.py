@@ -12,12 +12,13 @@ from transformers.utils.generic import is_flash_attention_requested
 from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeVisionConfig
 from llamafactory_gaze.modeling.gaze import Gaze
 from llamafactory_gaze.modeling.score_modulation import ModulatedAttention
+from llamafactory_gaze.modeling.segments import Segments
 from tests.modeling.references import make_positions, softmax, turned, varlen_attention
 
 
 WIDTH, HEADS, LENGTHS = 32, 4, (16, 24)  # two images of 16 and 24 patches
 D_H, FIRST = WIDTH // HEADS, LENGTHS[0]
-WINDOWS = torch.tensor([0, 10, 16, 28, 40], dtype=torch.int32)  # each image has two
+WINDOWS = Segments((10, 6, 12, 12))  # each image has two
 POSITIONS = make_positions(sum(LENGTHS), D_H)
 
 
@@ -50,12 +51,13 @@ def make_input() -> tuple[torch.Tensor, Gaze]:
     generator = torch.Generator().manual_seed(1)
     features = torch.randn(sum(LENGTHS), WIDTH, generator=generator, dtype=torch.float64)
     saliency = torch.rand(sum(LENGTHS), 392, generator=generator, dtype=torch.float64)
-    return features, Gaze(saliency, torch.tensor([0, *np.cumsum(LENGTHS)], dtype=torch.int32))
+    return features, Gaze(saliency, Segments(LENGTHS), WINDOWS)
 
 
 def run(attention, features, gaze=None) -> torch.Tensor:
-    handed = {} if gaze is None else {"gaze": gaze}
-    return attention(features, cu_seqlens=WINDOWS, position_embeddings=POSITIONS, **handed)
+    if isinstance(attention, ModulatedAttention):
+        return attention(features, cu_seqlens=WINDOWS, position_embeddings=POSITIONS, gaze=gaze)
+    return attention(features, cu_seqlens=WINDOWS.ends, position_embeddings=POSITIONS)
 
 
 def reference(
@@ -79,7 +81,7 @@ def test_equals_the_papers_formula(kernel):
     features, gaze = make_input()
     with torch.no_grad():
         output = run(attention, features, gaze).numpy()
-    for start, end in pairwise(WINDOWS.tolist()):
+    for start, end in pairwise(WINDOWS.ends.tolist()):
         inputs = (features, gaze.saliency, *POSITIONS)
         expected = reference(attention, *(tensor[start:end].numpy() for tensor in inputs))
         # transformers turns queries and keys in float32
