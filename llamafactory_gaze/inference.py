@@ -19,14 +19,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from peft import PeftModel
+from peft import PeftModel, get_peft_model_state_dict
 from PIL import Image
+from safetensors import safe_open
 from torch import nn
 from transformers import AutoConfig, AutoProcessor, BatchFeature, Qwen2_5_VLForConditionalGeneration
 from transformers.utils import logging
 
 from llamafactory_gaze.integration.arguments import GazeArguments
-from llamafactory_gaze.integration.settings import gaze_config
+from llamafactory_gaze.integration.settings import WEIGHTS, gaze_config
 from llamafactory_gaze.modeling import Qwen2_5_VLGazeConfig, Qwen2_5_VLGazeForConditionalGeneration
 from llamafactory_gaze.modeling.configuration import IN_TOWER
 from llamafactory_gaze.modeling.gaze import ZeroInitLinear
@@ -67,8 +68,12 @@ def load_model(
     _void(loaded, missing)
     for adapter in adapters:
         try:
-            loaded = PeftModel.from_pretrained(loaded, os.fspath(adapter)).merge_and_unload()
-        except (OSError, RuntimeError, ValueError) as error:
+            tuned = PeftModel.from_pretrained(loaded, os.fspath(adapter))
+            _check_weights(tuned, os.fspath(adapter))
+            loaded = tuned.merge_and_unload()
+        except InferenceError:
+            raise
+        except Exception as error:  # peft and torch raise nearly anything on an adapter that is damaged
             raise InferenceError(f"The adapter {adapter} cannot be loaded: {_first_line(error)}") from error
         # What peft leaves behind would make the next adapter a second one beside this one.
         vars(loaded).pop("peft_config", None)
@@ -186,6 +191,25 @@ def _load(kind: Any, model: Source, **options: Any) -> tuple[Any, Any, list[str]
             f"The model {model} is not complete: it lacks {len(lacking)} weights, such as {lacking[0]}."
         )
     return loaded, processor, missing
+
+
+def _check_weights(tuned: PeftModel, adapter: str) -> None:
+    """Refuses an adapter that lacks weights, which peft replaces by random ones with a warning, or has no numbers.
+
+    Raises:
+        InferenceError: one of them.
+    """
+    wanted = get_peft_model_state_dict(tuned)
+    if (file := Path(adapter) / WEIGHTS).is_file():
+        with safe_open(file, "pt") as opened:
+            lacking = sorted(set(wanted) - set(opened.keys()))
+        if lacking:
+            raise InferenceError(
+                f"The adapter {adapter} is not complete: it lacks {len(lacking)} weights, such as {lacking[0]}."
+            )
+    odd = next((name for name, values in wanted.items() if not values.isfinite().all()), None)
+    if odd is not None:
+        raise InferenceError(f"The adapter {adapter} has weights that are no finite numbers, such as {odd}.")
 
 
 def _ready(model: nn.Module, device: torch.device | str | None) -> Any:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from eval.errors import InputError
+from llamafactory_gaze.data.places import require_file
+from llamafactory_gaze.data.strict_json import parse_json
 
 
 Record = dict[str, Any]
@@ -25,8 +27,8 @@ def json_records(path: Path) -> Iterator[Placed]:
         yield from _json_lines(path, text)
         return
     try:
-        records = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+        records = parse_json(text)
+    except ValueError as error:
         raise InputError(f"{path} is no JSON: {error}.") from None
     for number, record in enumerate(records):
         place = f"{path}, row {number}"
@@ -39,11 +41,11 @@ def _json_lines(path: Path, text: str) -> Iterator[Placed]:
         if line.strip():
             place = f"{path}, line {number}"
             try:
-                record = json.loads(line)
+                record = parse_json(line)
             except json.JSONDecodeError as error:
                 raise InputError(f"{place} is no JSON ({error.msg}): was the file cut off or edited?") from None
-            except RecursionError:
-                raise InputError(f"{place} is nested too deeply to be one of our records.") from None
+            except ValueError as error:
+                raise InputError(f"{place} is none of our records: {error}.") from None
             yield place, _object(record, place)
 
 
@@ -54,11 +56,14 @@ def read_text(path: Path) -> str:
         InputError: it cannot be read.
     """
     try:
+        require_file(path)
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError:
         raise InputError(f"{path} is no UTF-8 text.") from None
+    except ValueError as error:
+        raise InputError(f"{str(path)!r} cannot be the name of a file ({error}).") from None
 
 
 def short(text: str, width: int = 70) -> str:

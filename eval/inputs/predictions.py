@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.errors import InputError
-from eval.inputs.files import Placed, json_records, read_text
+from eval.inputs.files import Placed, json_records, read_text, short
 
 
 CAPTION_COLUMNS = ("predict", "prediction", "caption")
@@ -63,6 +63,9 @@ def _records(path: Path) -> Iterator[Placed]:
 def _csv_records(path: Path) -> Iterator[Placed]:
     lines = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
     try:
+        names = lines.fieldnames or []
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise InputError(f"{path} has several columns named {short(twice)}.")
         for record in lines:
             place = f"{path}, line {lines.line_num}"
             if None in record or None in record.values():

@@ -19,7 +19,9 @@ from eval.inputs.dataset import Row
 from eval.inputs.joining import Joined
 from eval.metrics import HEADLINE
 from eval.scoring.column import Column
+from llamafactory_gaze.data.places import leaves
 from llamafactory_gaze.saliency import SaliencyMapError, overlay, read_saliency_map
+from llamafactory_gaze.saliency.opening import open_picture
 
 
 MAX_SIDE = 640  # pixels of an embedded image; the report shows it at half of that
@@ -118,10 +120,13 @@ def _pictures(row: Row, media_dir: Path | None) -> dict[str, str | None]:
     nothing = {"image": None, "heat": None}
     if row.image is None or media_dir is None:
         return nothing | {"problem": "The row names no image file." if media_dir else "Pictures need --media-dir."}
+    for name in (row.image, row.saliency):
+        if name is not None and ("\0" in name or leaves(media_dir, media_dir / name)):
+            return nothing | {"problem": f"{name!r} does not lie in --media-dir, so it is not shown."}
     try:
-        with Image.open(media_dir / row.image) as file:
+        with open_picture(media_dir / row.image) as file:
             image = file.convert("RGB")
-    except OSError:
+    except Exception:  # PIL's decoders raise nearly anything on a damaged file
         return nothing | {"problem": f"Image not found or unreadable: {row.image} (see --media-dir)."}
     image.thumbnail((MAX_SIDE, MAX_SIDE))
     plain = data_uri(image)

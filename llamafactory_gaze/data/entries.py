@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llamafactory_gaze.data.registry import SPLITS, read_registry
+from llamafactory_gaze.data.strict_json import parse_json
 from llamafactory_gaze.data.tables import DataError
 
 
@@ -150,18 +150,20 @@ def read_rows(file: Path) -> Iterator[Any]:
         with file.open("rb") as opened:
             is_list = _first_character(opened.read(4096)) == "["
         if is_list:
-            yield from json.loads(file.read_text(encoding="utf-8-sig"))
+            yield from parse_json(file.read_text(encoding="utf-8-sig"))
             return
         with file.open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     try:
-                        yield json.loads(line)
+                        yield parse_json(line)
                     except ValueError as error:
                         raise DataError(f"{file}, line {number} is not valid JSON ({error}).") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is not UTF-8 text ({error.reason}); save it again as UTF-8.") from error
-    except json.JSONDecodeError as error:
+    except DataError:
+        raise
+    except ValueError as error:
         raise DataError(f"{file} is not valid JSON ({error}).") from error
 
 
@@ -178,7 +180,7 @@ def _parquet_rows(file: Path) -> Iterator[Any]:
             for batch in opened.iter_batches(_BATCH):
                 yield from batch.to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{file} cannot be read as a Parquet file ({str(error).splitlines()[0]}).") from error
+        raise DataError(f"{file} cannot be read as a Parquet file ({str(error).partition(chr(10))[0]}).") from error
 
 
 def _hub_files(entry: Entry) -> list[Path]:

@@ -153,9 +153,9 @@ def _read_row(table: Table, i: int, names: Mapping[str, str], numbers: Mapping[s
         try:
             values[i] = float(cell)
         except ValueError:
-            return f"{names[name]} is '{cell}', expected a number"
+            return f"{names[name]} is '{cell:.40}', expected a number"
         if not math.isfinite(values[i]):
-            return f"{names[name]} is '{cell}', expected a finite number"
+            return f"{names[name]} is '{cell:.40}', expected a finite number"
     if numbers["duration_ms"][i] < 0:
         return (
             f"{names['duration_ms']} is {table.columns[names['duration_ms']][i]}, expected a duration of 0 ms or more"

@@ -10,6 +10,7 @@ from PIL import ExifTags, Image
 
 from llamafactory_gaze.data.maps.geometry import Size
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.saliency.opening import open_picture
 
 
 Found = TypeVar("Found")
@@ -45,7 +46,7 @@ def _of(folder: Path, image: str, where: str, find: Callable[[Image.Image], Foun
     if not path.is_file():
         raise DataError(f"{where}: the image {image} is not in {folder}.")
     try:
-        with Image.open(path) as opened:
+        with open_picture(path) as opened:
             orientation = opened.getexif().get(ExifTags.Base.Orientation, 1)
             found = find(opened)
     except Exception as error:  # PIL's decoders raise nearly anything on a damaged file

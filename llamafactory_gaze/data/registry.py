@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from llamafactory_gaze.data.strict_json import parse_json
 from llamafactory_gaze.data.tables import DataError
 
 
@@ -44,8 +45,10 @@ def read_registry(dataset_dir: Path) -> dict[str, Any]:
     path = dataset_dir / "dataset_info.json"
     if not path.exists():
         return {}
+    if not path.is_file():
+        raise DataError(f"{path} is no file, but a folder, a device or a pipe; nothing was changed.")
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"{path} is not valid JSON ({error}); correct it by hand, nothing was changed.") from error
     if not isinstance(entries, dict):

@@ -103,7 +103,8 @@ def text_records(path: Path, separator: str | None) -> Iterator[tuple[int, list[
     with _open_text(path) as file:
         number = 1
         try:
-            lines = chain([first], file) if (first := file.readline()) else iter(())
+            first = file.readline()
+            lines = _without_nul(chain([first], file))
             if separator is None:  # Data Viewer names its reports .txt, .xls or .csv, all tab separated
                 separator = "\t" if "\t" in first else ","
             reader = csv.reader(lines, delimiter=separator, strict=True)
@@ -121,6 +122,15 @@ def text_records(path: Path, separator: str | None) -> Iterator[tuple[int, list[
             ) from error
 
 
+def _without_nul(lines: Iterable[str]) -> Iterator[str]:
+    """Lines; numpy would drop a NUL at the end of a text, so that two names became one."""
+    for line in lines:
+        if "\0" in line:
+            raise csv.Error("it contains a NUL, which no text has")
+        if line:
+            yield line
+
+
 def _open_text(path: Path) -> TextIO:
     if path.suffix.lower() == ".gz":
         return io.TextIOWrapper(gzip.open(path), encoding="utf-8-sig", newline="")
@@ -134,6 +144,9 @@ def _read_parquet(path: Path) -> Table:
     try:
         columns = pyarrow.parquet.read_table(path).to_pydict()
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read as a Parquet file ({str(error).splitlines()[0]}).") from error
+        raise DataError(f"{path} cannot be read as a Parquet file ({str(error).partition(chr(10))[0]}).") from error
     texts = {name: ["" if cell is None else str(cell).strip() for cell in cells] for name, cells in columns.items()}
+    for name, cells in texts.items():
+        if any("\0" in cell for cell in cells):
+            raise DataError(f"{path} has a NUL in the column {name}, which no text has.")
     return Table(path, "row", list(range(1, 1 + max(map(len, texts.values()), default=0))), texts)

@@ -146,13 +146,19 @@ class GazeArguments:
         for key in fields(self):
             value, choices = getattr(self, key.name), _choices(key.type)
             if choices and value not in choices and not (value is None and key.default is None):
-                raise ValueError(f"`{key.name}: {value}` is not known. Allowed: {', '.join(choices)}.")
+                raise ValueError(f"`{key.name}: {value!s:.60}` is not known. Allowed: {', '.join(choices)}.")
         for name in ("gaze_layers", "gaze_llm_layers"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, list) and all(type(i) is int and i >= 0 for i in value)):
-                raise ValueError(f"`{name}: {value}` is not a list of blocks. Allowed: numbers from 0, e.g. [28].")
-        if self.gaze_rope not in (None, True, False):
-            raise ValueError(f"`gaze_rope: {self.gaze_rope}` is neither true nor false.")
+                raise ValueError(
+                    f"`{name}: {value!s:.60}` is not a list of blocks. Allowed: numbers from 0, e.g. [28]."
+                )
+        for name in ("gaze_card_results", "gaze_card_data"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, str) and value and "\0" not in value):
+                raise ValueError(f"`{name}: {value!r:.60}` is not the name of a file, a folder or a data set.")
+        if self.gaze_rope is not None and not isinstance(self.gaze_rope, bool):
+            raise ValueError(f"`gaze_rope: {self.gaze_rope!s:.60}` is neither true nor false.")
         for name, value in PRESETS.get(self.gaze_preset or "", {}).items():
             if getattr(self, name) not in (None, value):
                 raise ValueError(
@@ -161,10 +167,10 @@ class GazeArguments:
                 )
             setattr(self, name, value)
         if self.gaze_num_heads is not None and (type(self.gaze_num_heads) is not int or self.gaze_num_heads < 1):
-            raise ValueError(f"`gaze_num_heads: {self.gaze_num_heads}` is not a whole number from 1.")
+            raise ValueError(f"`gaze_num_heads: {self.gaze_num_heads!s:.60}` is not a whole number from 1.")
 
         if type(self.gaze_cached_images) is not int or self.gaze_cached_images < 0:
-            raise ValueError(f"`gaze_cached_images: {self.gaze_cached_images}` is not a whole number from 0.")
+            raise ValueError(f"`gaze_cached_images: {self.gaze_cached_images!s:.60}` is not a whole number from 0.")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -198,6 +204,11 @@ def check_recipe(
         return False
     if finetuning_args.stage != "sft":
         raise ValueError(f"`template: {TEMPLATE}` works with `stage: sft`, not with `stage: {finetuning_args.stage}`.")
+    if model_args.trust_remote_code:
+        raise ValueError(
+            f"`trust_remote_code: true` would run Python code out of the model's folder, which `template: {TEMPLATE}` "
+            "never needs: take it out."
+        )
     if model_args.use_unsloth or model_args.use_kt:
         raise ValueError(f"`template: {TEMPLATE}` does not work with `use_unsloth` or `use_kt`: take them out.")
     if model_args.infer_backend == "vllm":

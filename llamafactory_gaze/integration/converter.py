@@ -1,18 +1,21 @@
 """Data sets with `"formatting": "gaze"`: LLaMA-Factory's sharegpt format with a column of saliency maps."""
 
+import math
 import os
 from collections.abc import Callable, Mapping
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 from llamafactory.data.converter import SharegptDatasetConverter
-from PIL import Image, UnidentifiedImageError
+from llamafactory.extras.constants import IMAGE_PLACEHOLDER, VIDEO_PLACEHOLDER
+from PIL import Image
 
+from llamafactory_gaze.data.places import brief, leaves
 from llamafactory_gaze.integration.arguments import TEMPLATE
 from llamafactory_gaze.integration.references import MARK, as_file, attach, attach_to_video, check_video
 from llamafactory_gaze.integration.video import frame_size
 from llamafactory_gaze.saliency.maps import SaliencyMapError, check_aspect_ratio, probe_saliency_map
+from llamafactory_gaze.saliency.opening import open_picture
 
 
 FORMATTING = "gaze"
@@ -41,16 +44,51 @@ class GazeDatasetConverter(SharegptDatasetConverter):
             ValueError: naming the data set, the row, what was expected and what to do.
         """
         try:
-            for video in example.get(self.dataset_attr.videos) or []:
-                check_video(video)
+            self._check_row(example)
             output = super().__call__({key: value for key, value in example.items() if key != ROW_COLUMN})
             for media, join in (("images", self._with_map), ("videos", self._with_maps)):
                 output[f"_{media}"] = self._joined(media, output[f"_{media}"] or [], example, join) or None
         except (ValueError, KeyError) as error:
             reason = f"column {error} is missing" if isinstance(error, KeyError) else str(error)
             name = f"row {example.get(ROW_COLUMN, 0)}" + (f" (id {example['id']})" if "id" in example else "")
-            raise ValueError(f"Data set {self.dataset_attr.dataset_name}, {name}: {reason}") from error
+            raise ValueError(f"Data set {self.dataset_attr.dataset_name}, {brief(name)}: {reason}") from error
         return output
+
+    def _check_row(self, example: dict[str, Any]) -> None:
+        """Refuses what the stock converter would leave out with a warning, or fail at in Python's words."""
+        attr = self.dataset_attr
+        turns = example[attr.messages]
+        if not isinstance(turns, list) or not turns or not all(isinstance(turn, Mapping) for turn in turns):
+            raise ValueError(f"'{attr.messages}' is {turns!r:.60}. Expected a list of turns.")
+        for i, turn in enumerate(turns):
+            for tag in (attr.role_tag, attr.content_tag):
+                if not isinstance(turn.get(tag), str):
+                    raise ValueError(f"'{tag}' of turn {i} is {turn.get(tag)!r:.60}. Expected a text.")
+                if (text := turn[tag]) != text.encode("utf-8", "replace").decode():
+                    raise ValueError(f"'{tag}' of turn {i} holds half a character (a lone surrogate). Write it again.")
+        spoken = turns[1:] if attr.system_tag and turns[0][attr.role_tag] == attr.system_tag else turns
+        tags = ((attr.user_tag, attr.observation_tag), (attr.assistant_tag, attr.function_tag))
+        odd = [turn[attr.role_tag] for i, turn in enumerate(spoken) if turn[attr.role_tag] not in tags[i % 2]]
+        if odd or len(spoken) % 2 or not spoken:
+            found = f"'{odd[0]:.40}' is out of turn" if odd else f"there are {len(spoken)} turns"
+            raise ValueError(f"{found}. Expected {attr.user_tag} and {attr.assistant_tag} in turn, an answer last.")
+        for column, placeholder in ((attr.images, IMAGE_PLACEHOLDER), (attr.videos, VIDEO_PLACEHOLDER)):
+            media = [] if column is None or example[column] is None else example[column]
+            media = media if isinstance(media, list) else [media]
+            for entry in media:
+                check_video(entry) if column == attr.videos else _check_image(entry)
+            marks = sum(turn[attr.content_tag].count(placeholder) for turn in spoken)
+            if column is not None and marks != len(media):
+                raise ValueError(f"its turns say {placeholder} {marks} times, and '{column}' has {len(media)} entries.")
+
+    def _check_place(self, path: str | None) -> None:
+        """What a data set from somewhere else names must not be any file of this machine."""
+        # What is not there is named as missing where it is read.
+        if path is not None and os.path.exists(path) and (outside := leaves(self.data_args.media_dir, path)):
+            raise ValueError(
+                f"{brief(path)} leads to {brief(outside)}, which is not in `media_dir: {self.data_args.media_dir}`. "
+                "Copy the file there, or set `media_dir` to a folder that holds all files of the data set."
+            )
 
     def _joined(
         self, media: str, entries: list[Any], example: dict[str, Any], join: Callable[[Any, Any], Any]
@@ -83,14 +121,18 @@ class GazeDatasetConverter(SharegptDatasetConverter):
         if isinstance(image, Image.Image):
             image = {"bytes": as_file(image), "path": None}
         if isinstance(image, str) and MARK in image:
-            raise ValueError(f"the name of image {image} contains '{MARK}', which is reserved: rename the file.")
+            raise ValueError(f"the name of image {brief(image)} contains '{MARK}', which is reserved: rename the file.")
+        self._check_place(_path(image))
+        size = _image_size(image)
         if saliency is None:
             return image
         saliency = self._located(saliency)
-        self._check(saliency, _image_size(image), _name(image, "its image"))
+        self._check(saliency, size, _name(image, "its image"))
         return attach(image, saliency)
 
     def _with_maps(self, video: str | list[str], saliencies: Any) -> str:
+        for path in [video] if isinstance(video, str) else video:
+            self._check_place(path)
         if saliencies is None:
             return attach_to_video(video, None)
         name = video if isinstance(video, str) else f"the video of {video[0]}"
@@ -124,7 +166,9 @@ class GazeDatasetConverter(SharegptDatasetConverter):
             return saliency
         if not isinstance(saliency, str):
             raise SaliencyMapError(f"a saliency map is a path, bytes or null, not {type(saliency).__name__}.")
-        return os.path.join(self.data_args.media_dir, saliency)
+        path = os.path.join(self.data_args.media_dir, saliency)
+        self._check_place(path)
+        return path
 
 
 def _name(source: Any, otherwise: str) -> str:
@@ -133,14 +177,47 @@ def _name(source: Any, otherwise: str) -> str:
     return source if isinstance(source, str) else otherwise
 
 
+def _path(image: str | dict[str, Any]) -> str | None:
+    """The file that will be read, None where the image is embedded."""
+    return image if isinstance(image, str) else image["path"] if image["bytes"] is None else None
+
+
+def _check_image(image: Any) -> None:
+    """Refuses an image in a form in which LLaMA-Factory cannot take it."""
+    if isinstance(image, Image.Image) or (isinstance(image, str) and image and "\0" not in image):
+        return
+    content, path = (image.get("bytes"), image.get("path")) if isinstance(image, Mapping) else (None, None)
+    embedded = isinstance(content, bytes) and isinstance(path, str | None)
+    if not embedded and not (content is None and isinstance(path, str) and path and "\0" not in path):
+        raise ValueError(
+            f"an image is {image!r:.60}. Expected the path of a file, or a mapping with its content as 'bytes'."
+        )
+
+
 def _image_size(image: str | dict[str, Any]) -> tuple[int, int]:
-    """(width, height) from the header of an image file."""
-    source: Any = image if isinstance(image, str) else image.get("bytes") or image.get("path")
+    """(width, height) from the header of an image file that LLaMA-Factory can take."""
+    name = brief(_name(image, "(embedded)"))
     try:
-        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as opened:
-            return opened.size
-    except (OSError, UnidentifiedImageError) as error:
-        raise ValueError(f"image {_name(image, '(embedded)')} cannot be read ({error}).") from error
+        with open_picture(_path(image) or image["bytes"]) as opened:  # type: ignore[index]
+            size, mode = opened.size, opened.mode
+    except Image.DecompressionBombError as error:
+        raise ValueError(_too_large(name)) from error
+    except Exception as error:  # PIL's decoders raise nearly anything on a damaged file
+        raise ValueError(f"image {name} cannot be read ({type(error).__name__}: {brief(error)}).") from error
+    if min(size) < 1:
+        raise ValueError(f"image {name} has no pixels.")
+    if size[0] * size[1] > (Image.MAX_IMAGE_PIXELS or math.inf):
+        raise ValueError(_too_large(name))
+    if mode.startswith("I") or mode == "F":
+        raise ValueError(
+            f"image {name} has more than 8 bits (mode {mode}), of which LLaMA-Factory would cut off all that is "
+            "brighter than 255. Save it with 8 bits."
+        )
+    return size
+
+
+def _too_large(name: str) -> str:
+    return f"image {name} has more than {Image.MAX_IMAGE_PIXELS} pixels, which may be an attack. Save it smaller."
 
 
 def maps_column(dataset_attr: Any, media: str) -> str:

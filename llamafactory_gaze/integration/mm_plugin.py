@@ -16,7 +16,7 @@ import torch
 from llamafactory.data.mm_plugin import Qwen2VLPlugin
 from llamafactory.extras.constants import IMAGE_PLACEHOLDER
 
-from llamafactory_gaze.integration.references import as_image, detach, detach_from_video
+from llamafactory_gaze.integration.references import as_image, detach, detach_from_video, naming_broken
 from llamafactory_gaze.integration.video import Grid, video_patches
 from llamafactory_gaze.modeling.configuration import IN_PICTURE, IN_PROMPT, IN_TOWER
 from llamafactory_gaze.modeling.processing_qwen2_5_vl_gaze import cut, map_array, saliency_patches
@@ -50,7 +50,8 @@ class GazeQwen2VLPlugin(Qwen2VLPlugin):
         if _fusion(processor) not in IN_PICTURE:  # the map says nothing of the number of tokens, and need not be read
             images = [detach(image)[0] for image in images]
         videos = [video for video, _ in _with_their_maps(videos, processor)]
-        return super()._get_mm_token_metadata(images, videos, audios, processor)
+        with naming_broken(images):
+            return super()._get_mm_token_metadata(images, videos, audios, processor)
 
     def _get_mm_inputs(
         self, images: list[Any], videos: list[Any], audios: list[Any], processor: Any
@@ -68,7 +69,8 @@ class GazeQwen2VLPlugin(Qwen2VLPlugin):
         clips = _with_their_maps(videos, processor)
         # The stock method repeats the last of an odd number of frames, in the very list that it is given.
         videos = [[*video] if isinstance(video, list) else video for video, _ in clips]
-        mm_inputs = super()._get_mm_inputs(images, videos, audios, processor)
+        with naming_broken(images):
+            mm_inputs = super()._get_mm_inputs(images, videos, audios, processor)
         if fusion in IN_TOWER and any(saliency is not None for saliency in maps):
             patches = saliency_patches(maps, mm_inputs["image_grid_thw"], processor.image_processor)
             _add_channel(mm_inputs, "pixel_values", patches)

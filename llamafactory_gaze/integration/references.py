@@ -16,11 +16,14 @@ A video has several maps, and is a path or a list of the paths of its frames; li
 
 import base64
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
 from PIL import Image
 
+from llamafactory_gaze.data.places import brief
 from llamafactory_gaze.saliency.gazed_image import GazedImage
 
 
@@ -80,7 +83,7 @@ def check_video(video: Any) -> None:
         )
     for path in paths:
         if MARK in path:
-            raise ValueError(f"the name of video {path} contains '{MARK}', which is reserved: rename the file.")
+            raise ValueError(f"the name of video {brief(path)} contains '{MARK}', which is reserved: rename the file.")
 
 
 def as_image(image: Any) -> Image.Image:
@@ -90,6 +93,28 @@ def as_image(image: Any) -> Image.Image:
     if isinstance(image, Image.Image):
         return image
     return Image.open(BytesIO(image) if isinstance(image, bytes) else image)
+
+
+@contextmanager
+def naming_broken(images: list[Any]) -> Iterator[None]:
+    """Where a decoder fails, says which of the images, without a map, it was: their pixels are read late, in workers.
+
+    Raises:
+        ValueError: an image that cannot be decoded.
+    """
+    try:
+        yield
+    except Exception:
+        for image in images:
+            try:
+                as_image(image).load()
+            except Exception as error:  # PIL's decoders raise nearly anything on a damaged file
+                name = image.get("path") if isinstance(image, dict) else image if isinstance(image, str) else None
+                raise ValueError(
+                    f"Image {brief(name or '(embedded)')} cannot be decoded ({type(error).__name__}: {brief(error)}). "
+                    "Write the file again; `llamafactory-gaze validate` finds all that are damaged."
+                ) from error
+        raise
 
 
 def as_file(image: Image.Image) -> bytes:

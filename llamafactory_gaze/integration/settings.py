@@ -5,16 +5,20 @@ trained with (in peft's own field `auto_mapping`), a recipe that uses it need no
 something else is refused.
 """
 
+from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from peft import PeftConfig
 
 import llamafactory_gaze
+from llamafactory_gaze.data.places import brief, require_file
 from llamafactory_gaze.integration.arguments import TEMPLATE, GazeArguments
 from llamafactory_gaze.modeling.configuration import GAZE_DEFAULTS, GAZE_FIELDS, PRESETS, Qwen2_5_VLGazeConfig
 
 
 _RECORD = "llamafactory_gaze"
+WEIGHTS = "adapter_model.safetensors"
 _BASES = ("qwen2_5_vl", Qwen2_5_VLGazeConfig.model_type)
 
 
@@ -59,7 +63,12 @@ def gaze_config(config: Any, model_args: Any) -> Qwen2_5_VLGazeConfig:
                 )
                 + ", or train anew."
             )
-    return Qwen2_5_VLGazeConfig.from_stock(config, **wanted)
+    try:
+        return Qwen2_5_VLGazeConfig.from_stock(config, **wanted)
+    except (ValueError, StrictDataclassError) as error:
+        if not sources:
+            raise
+        raise ValueError(f"{sources[0][0]} has settings that do not fit the model: {brief(error, 400)}") from error
 
 
 def _plain(value: Any) -> Any:
@@ -79,7 +88,18 @@ def adapter_settings(adapter: str, model_args: Any) -> dict[str, Any]:
             f"Adapter {adapter} carries no gaze settings: it was not trained with `template: {TEMPLATE}`. "
             "Merge it into the base model first (llamafactory-cli export), then train or predict with the result."
         )
-    return {**GAZE_DEFAULTS, **record["settings"]}
+    try:
+        settings = {**GAZE_DEFAULTS, **record["settings"]}
+        GazeArguments(**settings)
+        for name, value in settings.items():
+            if name not in GAZE_DEFAULTS or (value is None and GAZE_DEFAULTS[name] is not None):
+                raise ValueError(f"`{name}: {value!s:.60}` is no setting of the calibrator")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"The gaze settings in {adapter}/adapter_config.json are damaged ({brief(error)}). "
+            "Take the file of the training."
+        ) from error
+    return settings
 
 
 def refuse_gaze_adapters(model_args: Any) -> None:
@@ -97,14 +117,31 @@ def refuse_gaze_adapters(model_args: Any) -> None:
 
 
 def _read_record(adapter: str, model_args: Any) -> dict[str, Any] | None:
-    config = PeftConfig.from_pretrained(
-        adapter,
-        subfolder=model_args.adapter_folder,
-        cache_dir=model_args.cache_dir,
-        revision=model_args.model_revision,
-        token=model_args.hf_hub_token,
-    )
-    return (config.auto_mapping or {}).get(_RECORD)
+    folder = Path(adapter, model_args.adapter_folder or "")
+    if folder.is_dir() and not (folder / WEIGHTS).is_file() and (pickles := sorted(folder.glob("adapter_model.*"))):
+        raise ValueError(
+            f"Adapter {adapter} has its weights in {pickles[0].name}; expected {WEIGHTS}, which cannot hold code. Save "
+            "it again where you trust it, with `safe_serialization=True` of peft."
+        )
+    try:
+        if (local := folder / "adapter_config.json").exists():
+            require_file(local)
+        config = PeftConfig.from_pretrained(
+            adapter,
+            subfolder=model_args.adapter_folder,
+            cache_dir=model_args.cache_dir,
+            revision=model_args.model_revision,
+            token=model_args.hf_hub_token,
+        )
+        record = (config.auto_mapping or {}).get(_RECORD)
+    except Exception as error:  # peft hands a damaged file to its classes, which raise nearly anything
+        raise ValueError(
+            f"The adapter_config.json of adapter {adapter} cannot be used ({type(error).__name__}: "
+            f"{str(error).strip().partition(chr(10))[0]:.200})."
+        ) from error
+    if not isinstance(record, dict | None):
+        raise ValueError(f"The gaze settings in {adapter}/adapter_config.json are {record!r:.60}, expected an object.")
+    return record
 
 
 def record_settings(model: Any, gaze: GazeArguments) -> None:

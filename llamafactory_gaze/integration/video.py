@@ -17,9 +17,9 @@ from typing import Any
 
 import av
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from llamafactory_gaze.data.media import open_media
+from llamafactory_gaze.saliency.opening import open_picture
 from llamafactory_gaze.saliency.patches import join_frames, patchify
 
 
@@ -77,9 +77,9 @@ def frame_size(video: str | list[str]) -> tuple[int, int]:
     sizes = {}
     for path in video:
         try:
-            with Image.open(path) as frame:
+            with open_picture(path) as frame:
                 sizes[path] = frame.size
-        except (OSError, UnidentifiedImageError) as error:
+        except Exception as error:  # PIL's decoders raise nearly anything on a damaged file
             raise ValueError(f"frame {path} of a video cannot be read ({error}).") from error
     for path, size in sizes.items():
         if size != sizes[video[0]]:

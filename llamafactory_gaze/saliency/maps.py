@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from llamafactory_gaze.data.places import brief
+from llamafactory_gaze.saliency.opening import open_picture
 
 
 MapSource = str | os.PathLike[str] | bytes | Mapping[str, Any] | Image.Image
@@ -146,7 +148,7 @@ def open_map(source: MapSource) -> Iterator[tuple[Image.Image, str]]:
         if isinstance(content, Image.Image):
             yield content, name  # left open: it belongs to the caller
         else:
-            with Image.open(BytesIO(content) if isinstance(content, bytes) else content) as image:
+            with open_picture(content) as image:
                 yield image, name
     except SaliencyMapError:
         raise
@@ -160,8 +162,8 @@ def open_map(source: MapSource) -> Iterator[tuple[Image.Image, str]]:
     # The decoders of PIL raise nearly anything on a damaged file: SyntaxError, EOFError, struct.error, zlib.error, ...
     except Exception as error:
         raise SaliencyMapError(
-            f"Saliency map {name} cannot be decoded ({type(error).__name__}: {error}); {_EXPECTED}; write the file "
-            "again, or write null for an image without a map."
+            f"Saliency map {name} cannot be decoded ({type(error).__name__}: {brief(error)}); {_EXPECTED}; write "
+            "the file again, or write null for an image without a map."
         ) from error
 
 
@@ -173,9 +175,9 @@ def _content_and_name(source: MapSource) -> tuple[str | os.PathLike[str] | bytes
         if content is None:
             content = path
     if isinstance(content, bytes):
-        return content, str(path) if path else f"(embedded, {len(content)} bytes)"
+        return content, brief(path) if path else f"(embedded, {len(content)} bytes)"
     if isinstance(content, (str, os.PathLike)):
-        return content, os.fspath(content)
+        return content, brief(os.fspath(content))
     if isinstance(content, Image.Image):
         return content, getattr(content, "filename", "") or "(an image in memory)"
     raise SaliencyMapError(

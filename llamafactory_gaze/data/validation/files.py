@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from PIL import ExifTags, Image
 from llamafactory_gaze.data.validation.problems import Finding
 from llamafactory_gaze.saliency.label import map_source
 from llamafactory_gaze.saliency.maps import SaliencyMapError, probe_saliency_map, read_saliency_map
+from llamafactory_gaze.saliency.opening import open_picture
 
 
 MAX_FILE_BYTES = 2**28
@@ -45,7 +45,7 @@ def inspect_image(content: bytes, name: str) -> Facts:
     """Decode an image and say what is wrong with it."""
     digest = hashlib.sha256(content).hexdigest()
     try:
-        with Image.open(BytesIO(content)) as image:
+        with open_picture(content) as image:
             if image.width * image.height > MAX_IMAGE_PIXELS:
                 raise Image.DecompressionBombError
             findings = tuple(check_orientation(image.getexif().get(ExifTags.Base.Orientation, 1), name))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from llamafactory_gaze.data.places import brief, printable
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -29,7 +31,8 @@ class Problem:
 
     @classmethod
     def of(cls, finding: Finding, file: str, row: int | None = None, id: str | None = None, more: int = 0) -> Problem:
-        return cls(finding.kind, finding.message, finding.warning, file, row, id, more)
+        id = None if id is None else brief(id)
+        return cls(finding.kind, printable(finding.message), finding.warning, file, row, id, more)
 
     def __str__(self) -> str:
         where = self.file

@@ -89,7 +89,7 @@ def check_text(turns: Sequence[Mapping[str, Any]], columns: Columns) -> Iterator
 
     for i, turn in enumerate(turns):
         text = turn[columns.content]
-        odd = next((c for c in text if c not in "\n\t" and unicodedata.category(c) == "Cc"), None)
+        odd = next((c for c in text if c not in "\n\t" and unicodedata.category(c) in ("Cc", "Cs")), None)
         if odd is not None:
             yield Finding("control-character", f"turn {i} contains the control character U+{ord(odd):04X}; remove it.")
         if "\N{REPLACEMENT CHARACTER}" in text:

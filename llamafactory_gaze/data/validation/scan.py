@@ -71,7 +71,9 @@ def scan_entry(entry: Entry, dataset_dir: Path, locate: Locator, inspector: Insp
             scan.problems.append(Problem("broken-rows", f"{error} The rest of it was not checked.", False, str(file)))
         else:
             if number < 0:
-                scan.problems.append(Problem("no-rows", "it has no rows, expected at least one.", False, str(file)))
+                scan.problems.append(
+                    Problem("no-rows", f"{file} has no rows, expected at least one.", False, str(file))
+                )
         scan.checked |= number >= 0
     return scan
 
