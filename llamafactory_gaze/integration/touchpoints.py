@@ -189,7 +189,7 @@ def _template(module: ModuleType) -> None:
     module.register_template(MODEL_TYPE, **{**slots, "mm_plugin": mm_plugin, "template_class": type(stock)})
 
 
-@touch("llamafactory.data.loader", "align_dataset", "merge_dataset")
+@touch("llamafactory.data.loader", "align_dataset", "merge_dataset", "get_dataset")
 def _datasets(module: ModuleType) -> None:
     """Before a gaze data set is converted, its rows get numbers, its embedded images stay encoded, and some ablations
     exchange its maps.
@@ -225,6 +225,13 @@ def _datasets(module: ModuleType) -> None:
 
     wrap_function_wrapper(module, "align_dataset", align_dataset)
     wrap_function_wrapper(module, "merge_dataset", merge_dataset)
+    wrap_function_wrapper(module, "get_dataset", _get_dataset)
+
+
+def _get_dataset(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    from llamafactory_gaze.integration.tokenized import get_dataset
+
+    return get_dataset(wrapped, instance, args, kwargs)
 
 
 @touch("llamafactory.model.loader", "load_config", "load_tokenizer", "patch_processor", "init_adapter")
