@@ -214,6 +214,27 @@ def check_recipe(
     return True
 
 
+def check_ray(ray_args: Any, recipe: Any) -> None:
+    """Stops a gaze recipe under Ray on a machine without an accelerator.
+
+    Args:
+        ray_args: LLaMA-Factory's arguments for Ray.
+        recipe: what they were parsed from; only a recipe in YAML or JSON, a dictionary here, is looked at.
+
+    Raises:
+        ValueError: LLaMA-Factory would wait for ever: it asks Ray for ten times as many CPUs as there are.
+    """
+    if not ray_args.use_ray or not isinstance(recipe, dict) or recipe.get("template") != TEMPLATE:
+        return
+    from llamafactory.extras.misc import get_device_name
+
+    if get_device_name() == "cpu":
+        raise ValueError(
+            "`USE_RAY=1` needs a GPU: without one LLaMA-Factory asks Ray for ten times as many CPUs as there are, and "
+            "waits for ever. Train without Ray."
+        )
+
+
 # Options of LLaMA-Factory under which gaze would be lost, and why (docs/training_options.md).
 _MODEL_OPTIONS = {
     "use_unsloth": "it builds models of its own, without calibrators",
@@ -259,8 +280,8 @@ def _check_options(model_args: Any, finetuning_args: Any, training_args: Any | N
     if trains and LORA_TARGET in finetuning_args.lora_target:
         if finetuning_args.additional_target is not None:
             raise ValueError(
-                f"`additional_target` has no place beside `lora_target: {LORA_TARGET}`: what is trained in full follows "
-                "from gaze_train_calibrator and gaze_train_projector. Take it out."
+                f"`additional_target` has no place beside `lora_target: {LORA_TARGET}`: what is trained in full "
+                "follows from gaze_train_calibrator and gaze_train_projector. Take it out."
             )
         if model_args.resize_vocab or model_args.add_tokens or model_args.add_special_tokens:
             raise ValueError(

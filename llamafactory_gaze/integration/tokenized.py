@@ -50,8 +50,8 @@ def check(folder: Path, keys: dict[str, Any]) -> None:
         )
     if keys and not made_with:
         raise ValueError(
-            f"`tokenized_path: {folder}` was not written to its end with `template: {TEMPLATE}`: its rows have no maps. "
-            f"{advice}."
+            f"`tokenized_path: {folder}` was not written to its end with `template: {TEMPLATE}`: its rows have no "
+            f"maps. {advice}."
         )
     for key in keys:
         if made_with.get(key) != keys[key]:
