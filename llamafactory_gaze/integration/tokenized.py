@@ -19,7 +19,7 @@ RECORD = "gaze.json"
 
 def get_dataset(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
     """LLaMA-Factory's function; refuses tokenised data of other gaze keys, and notes the keys beside new ones."""
-    from llamafactory.data.data_utils import has_tokenized_data
+    from llamafactory.extras.misc import has_tokenized_data
 
     data_args, training_args = args[2], args[3]
     keys = _keys(getattr(data_args, "gaze", None), kwargs.get("processor"), training_args)

@@ -87,7 +87,8 @@ def test_a_quantised_model_trains_a_calibrator_that_is_not(registry, fusion, bit
         ({"additional_target": "lm_head"}, "`additional_target` has no place"),
         ({"resize_vocab": True}, "would stay untrained"),
         ({"add_tokens": "<here>"}, "would stay untrained"),
-        *(({"stage": stage}, f"not with `stage: {stage}`") for stage in ("pt", "rm", "dpo", "kto", "ppo")),
+        *(({"stage": stage}, f"not with `stage: {stage}`") for stage in ("pt", "rm", "dpo", "kto")),
+        ({"stage": "ppo", "reward_model": "x"}, "not with `stage: ppo`"),
     ],
     ids=str,
 )
