@@ -125,7 +125,7 @@ def _check_dora(model: nn.Module, targets: list[str]) -> None:
         ValueError: names the layer.
     """
     for name in targets:
-        weight = model.get_submodule(name).weight
+        weight: Any = model.get_submodule(name).weight
         if "calibrator" in name and not weight.any():
             raise ValueError(
                 f"`use_dora` cannot train {name}, which starts at zero. Write `gaze_train_calibrator: full`, or take "
