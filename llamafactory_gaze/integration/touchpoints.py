@@ -213,7 +213,7 @@ def _datasets(module: ModuleType) -> None:
                         columns = (column, maps_column(dataset_attr, media))
                         how = (gaze.gaze_ablation, training_args.seed)
                         dataset = exchange_maps(dataset, *columns, *how, what=media.removesuffix("s"))
-            if data_args.streaming and dataset.num_shards == 0:
+            if data_args.streaming and dataset_attr.load_from == "file" and not training_args.dataloader_num_workers:
                 raise ValueError(
                     "`streaming: true` spreads the rows of a file over the data loader's workers, and there are none. "
                     "Write `dataloader_num_workers: 1` or more."

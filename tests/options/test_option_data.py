@@ -102,7 +102,7 @@ def test_two_workers_of_the_preprocessing_give_the_same_rows(registry):
     )
 
 
-@pytest.mark.parametrize("strategy", ["interleave_under", "interleave_over", "interleave_once"])
+@pytest.mark.parametrize("strategy", ["interleave_under", "interleave_over"])
 def test_interleaved_data_sets_keep_their_maps(registry, strategy):
     rows = json.loads((registry / "gaze.json").read_text())
     register(registry, "other", [{**entry, "saliencies": [None]} for entry in rows])
