@@ -209,8 +209,7 @@ def check_recipe(
             f"`trust_remote_code: true` would run Python code out of the model's folder, which `template: {TEMPLATE}` "
             "never needs: take it out."
         )
-    if model_args.use_unsloth or model_args.use_kt:
-        raise ValueError(f"`template: {TEMPLATE}` does not work with `use_unsloth` or `use_kt`: take them out.")
+    _check_options(model_args, finetuning_args, training_args)
     if model_args.infer_backend == "vllm":
         raise ValueError(
             "`infer_backend: vllm` does not see gaze: LLaMA-Factory hands vLLM plain pictures. Write `infer_backend: "
@@ -233,3 +232,79 @@ def check_recipe(
     if gaze.gaze_ablation in EXCHANGES and data_args.streaming:
         raise ValueError(f"`gaze_ablation: {gaze.gaze_ablation}` needs the whole data set: write `streaming: false`.")
     return True
+
+
+def check_ray(ray_args: Any, recipe: Any) -> None:
+    """Stops a gaze recipe under Ray on a machine without an accelerator.
+
+    Args:
+        ray_args: LLaMA-Factory's arguments for Ray.
+        recipe: what they were parsed from; only a recipe in YAML or JSON, a dictionary here, is looked at.
+
+    Raises:
+        ValueError: LLaMA-Factory would wait for ever: it asks Ray for ten times as many CPUs as there are.
+    """
+    if not ray_args.use_ray or not isinstance(recipe, dict) or recipe.get("template") != TEMPLATE:
+        return
+    from llamafactory.extras.misc import get_device_name
+
+    if get_device_name() == "cpu":
+        raise ValueError(
+            "`USE_RAY=1` needs a GPU: without one LLaMA-Factory asks Ray for ten times as many CPUs as there are, and "
+            "waits for ever. Train without Ray."
+        )
+
+
+# Options of LLaMA-Factory under which gaze would be lost, and why (docs/training_options.md).
+_MODEL_OPTIONS = {
+    "use_unsloth": "it builds models of its own, without calibrators",
+    "use_unsloth_gc": "it runs the visual tower's blocks in a way that was never tested with gaze",
+    "use_kt": "it builds models of its own, without calibrators",
+    "enable_liger_kernel": "LLaMA-Factory picks its kernels by model type and would run a gaze model without them",
+    "mixture_of_depths": "it rebuilds models of other kinds only",
+    "shift_attn": "LLaMA-Factory has it for other models only",
+    "use_v1_kernels": "it replaces layers by model type and was never tested with gaze",
+}
+_TUNING_OPTIONS = {
+    "use_mca": "Megatron builds models of its own, without calibrators",
+    "use_hyper_parallel": "it was never tested with gaze",
+    "use_llama_pro": "it trains copies of language model layers, and no calibrator",
+    "use_galore": "it goes with full tuning, and `lora_target: gaze` says what is trained",
+    "use_apollo": "it goes with full tuning, and `lora_target: gaze` says what is trained",
+    "use_badam": "it goes with full tuning, and `lora_target: gaze` says what is trained",
+    "pissa_init": "a calibrator that starts at zero has no singular vectors to start from",
+}
+
+
+def _check_options(model_args: Any, finetuning_args: Any, training_args: Any | None) -> None:
+    """Stops a recipe with an option of LLaMA-Factory that would lose the maps, or leave the calibrator untrained.
+
+    Raises:
+        ValueError: names the option.
+    """
+    for arguments, options in ((model_args, _MODEL_OPTIONS), (finetuning_args, _TUNING_OPTIONS)):
+        for name, reason in options.items():
+            if getattr(arguments, name, None):
+                raise ValueError(f"`{name}` does not work with `template: {TEMPLATE}`: {reason}. Take it out.")
+    if model_args.quantization_bit is not None and model_args.quantization_method != "bnb":
+        raise ValueError(
+            f"`quantization_method: {model_args.quantization_method}` was never tested with gaze. Write "
+            "`quantization_method: bnb`."
+        )
+    trains = training_args is not None and training_args.do_train
+    if trains and finetuning_args.finetuning_type != "lora":
+        raise ValueError(
+            f"`finetuning_type: {finetuning_args.finetuning_type}` would not train the calibrator as the gaze keys "
+            f"say. Write `finetuning_type: lora` and `lora_target: {LORA_TARGET}`."
+        )
+    if trains and LORA_TARGET in finetuning_args.lora_target:
+        if finetuning_args.additional_target is not None:
+            raise ValueError(
+                f"`additional_target` has no place beside `lora_target: {LORA_TARGET}`: what is trained in full "
+                "follows from gaze_train_calibrator and gaze_train_projector. Take it out."
+            )
+        if model_args.resize_vocab or model_args.add_tokens or model_args.add_special_tokens:
+            raise ValueError(
+                f"New tokens (`resize_vocab`, `add_tokens`, `add_special_tokens`) would stay untrained under "
+                f"`lora_target: {LORA_TARGET}`. Add them to the base model first, or write the target modules by name."
+            )

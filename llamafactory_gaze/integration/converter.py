@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from datasets import IterableDataset
 from llamafactory.data.converter import SharegptDatasetConverter
 from llamafactory.extras.constants import IMAGE_PLACEHOLDER, VIDEO_PLACEHOLDER
 from PIL import Image
@@ -50,7 +51,8 @@ class GazeDatasetConverter(SharegptDatasetConverter):
                 output[f"_{media}"] = self._joined(media, output[f"_{media}"] or [], example, join) or None
         except (ValueError, KeyError) as error:
             reason = f"column {error} is missing" if isinstance(error, KeyError) else str(error)
-            name = f"row {example.get(ROW_COLUMN, 0)}" + (f" (id {example['id']})" if "id" in example else "")
+            name = f"row {example[ROW_COLUMN]}" if ROW_COLUMN in example else "a row"
+            name += f" (id {example['id']})" if "id" in example else ""
             raise ValueError(f"Data set {self.dataset_attr.dataset_name}, {brief(name)}: {reason}") from error
         return output
 
@@ -226,7 +228,10 @@ def maps_column(dataset_attr: Any, media: str) -> str:
 
 
 def number_rows(dataset: Any) -> Any:
-    """Adds the row's number, from 0, so that an error can name it."""
-    if hasattr(dataset, "add_column") and hasattr(dataset, "__len__"):
-        return dataset.add_column(ROW_COLUMN, np.arange(len(dataset)))
-    return dataset.map(lambda example, row: {**example, ROW_COLUMN: row}, with_indices=True)  # streaming
+    """Adds the row's number, from 0, so that an error can name it.
+
+    A stream is left alone: its shards are shuffled and spread over workers, each of which would count from 0.
+    """
+    if isinstance(dataset, IterableDataset):
+        return dataset
+    return dataset.add_column(ROW_COLUMN, np.arange(len(dataset)))

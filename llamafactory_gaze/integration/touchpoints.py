@@ -129,7 +129,7 @@ def _recipe_keys(module: ModuleType) -> None:
 def _parse_args(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> tuple[Any, ...]:
     from llamafactory.hparams import DataArguments, FinetuningArguments, ModelArguments, TrainingArguments
 
-    from llamafactory_gaze.integration.arguments import GazeArguments, check_recipe
+    from llamafactory_gaze.integration.arguments import GazeArguments, check_ray, check_recipe
 
     parsed = wrapped(*args, **kwargs)
 
@@ -138,6 +138,7 @@ def _parse_args(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: A
 
     gaze, model_args, data_args = of(GazeArguments), of(ModelArguments), of(DataArguments)
     if gaze is None:  # Ray's own arguments are parsed by the same function
+        check_ray(parsed[0], args[1] if len(args) > 1 else None)
         return parsed
     wants_gaze = check_recipe(gaze, model_args, data_args, of(FinetuningArguments), of(TrainingArguments))
     if wants_gaze:
@@ -189,7 +190,7 @@ def _template(module: ModuleType) -> None:
     module.register_template(MODEL_TYPE, **{**slots, "mm_plugin": mm_plugin, "template_class": type(stock)})
 
 
-@touch("llamafactory.data.loader", "align_dataset", "merge_dataset")
+@touch("llamafactory.data.loader", "align_dataset", "merge_dataset", "get_dataset")
 def _datasets(module: ModuleType) -> None:
     """Before a gaze data set is converted, its rows get numbers, its embedded images stay encoded, and some ablations
     exchange its maps.
@@ -212,6 +213,11 @@ def _datasets(module: ModuleType) -> None:
                         columns = (column, maps_column(dataset_attr, media))
                         how = (gaze.gaze_ablation, training_args.seed)
                         dataset = exchange_maps(dataset, *columns, *how, what=media.removesuffix("s"))
+            if data_args.streaming and dataset_attr.load_from == "file" and not training_args.dataloader_num_workers:
+                raise ValueError(
+                    "`streaming: true` spreads the rows of a file over the data loader's workers, and there are none. "
+                    "Write `dataloader_num_workers: 1` or more."
+                )
             dataset = number_rows(dataset)
         return wrapped(dataset, dataset_attr, data_args, training_args)
 
@@ -225,13 +231,21 @@ def _datasets(module: ModuleType) -> None:
 
     wrap_function_wrapper(module, "align_dataset", align_dataset)
     wrap_function_wrapper(module, "merge_dataset", merge_dataset)
+    wrap_function_wrapper(module, "get_dataset", _get_dataset)
 
 
-@touch("llamafactory.model.loader", "load_config", "load_tokenizer", "patch_processor", "init_adapter")
+def _get_dataset(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    from llamafactory_gaze.integration.tokenized import get_dataset
+
+    return get_dataset(wrapped, instance, args, kwargs)
+
+
+@touch("llamafactory.model.loader", "load_config", "load_tokenizer", "patch_config", "patch_processor", "init_adapter")
 def _model(module: ModuleType) -> None:
     """A Qwen2.5-VL configuration and processor become gaze ones, and `lora_target: gaze` becomes module names."""
     wrap_function_wrapper(module, "load_config", _load_config)
     wrap_function_wrapper(module, "load_tokenizer", _load_tokenizer)
+    wrap_function_wrapper(module, "patch_config", _patch_config)
     wrap_function_wrapper(module, "init_adapter", _init_adapter)
 
 
@@ -262,6 +276,15 @@ def _load_tokenizer(wrapped: Callable[..., Any], instance: Any, args: Any, kwarg
         loader.patch_processor(loaded["processor"], loaded["tokenizer"], model_args)
         loaded["processor"].gaze_ablation = model_args.gaze.gaze_ablation
     return loaded
+
+
+def _patch_config(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> None:
+    wrapped(*args, **kwargs)
+    _, _, model_args, init_kwargs, _ = args
+    if getattr(model_args, "gaze", None) is not None and "quantization_config" in init_kwargs:
+        from llamafactory_gaze.integration.training import keep_unquantized
+
+        keep_unquantized(init_kwargs["quantization_config"], model_args.gaze)
 
 
 def _init_adapter(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:

@@ -108,12 +108,40 @@ def resolve_targets(model: nn.Module, model_args: Any, finetuning_args: Any, zer
                 "use ZeRO-2."
             )
     lora, full = training_targets(model, model_args.gaze)
+    if finetuning_args.use_dora:
+        _check_dora(model, lora)
     resolved = copy.copy(finetuning_args)
     resolved.lora_target = lora
     resolved.additional_target = full or None
     # The names are exact; LLaMA-Factory's own freezing by substring would take them out again.
     resolved.freeze_vision_tower = resolved.freeze_multi_modal_projector = resolved.freeze_language_model = False
     return resolved
+
+
+def _check_dora(model: nn.Module, targets: list[str]) -> None:
+    """DoRA divides by the length of each row of a weight, which is 0 in the calibrator's last layer before training.
+
+    Raises:
+        ValueError: names the layer.
+    """
+    for name in targets:
+        weight: Any = model.get_submodule(name).weight
+        if "calibrator" in name and not weight.any():
+            raise ValueError(
+                f"`use_dora` cannot train {name}, which starts at zero. Write `gaze_train_calibrator: full`, or take "
+                "`use_dora` out."
+            )
+
+
+def keep_unquantized(quantization_config: Any, gaze: GazeArguments) -> None:
+    """Keeps out of a bitsandbytes quantisation what is trained in full, and the calibrators, which checkpoints lack.
+
+    `lm_head` is what transformers would leave alone by itself.
+    """
+    names = ["lm_head", r".*\.calibrator"]
+    if gaze.gaze_train_projector == "full":
+        names.append(r".*visual\.merger")
+    quantization_config.llm_int8_skip_modules = names
 
 
 def cache_images(model: Any, gaze: GazeArguments, sharded: bool) -> None:
