@@ -145,6 +145,10 @@ def _parse_args(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: A
 
         check_versions()
         check_touchpoints()
+        if (training_args := of(TrainingArguments)) is not None:
+            from llamafactory_gaze.integration.engines import prepare_engine
+
+            prepare_engine(gaze, training_args)
         import llamafactory_gaze.modeling  # noqa: F401 - registers the Auto classes before a processor is loaded
     model_args.gaze = data_args.gaze = gaze if wants_gaze else None
     return tuple(arguments for arguments in parsed if arguments is not gaze)
