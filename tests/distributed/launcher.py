@@ -13,6 +13,9 @@ import sys
 import time
 import traceback
 
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # what the packages print is no answer
+
 import torch
 from llamafactory.train import tuner
 
@@ -71,4 +74,4 @@ def run(job: dict) -> str:
 
 if __name__ == "__main__":
     for line in sys.stdin:
-        print(run(json.loads(line)), flush=True)
+        print(run(json.loads(line)), file=answers, flush=True)
