@@ -4,10 +4,7 @@ A recipe asks for DeepSpeed with `deepspeed`, for FSDP with `fsdp` and `fsdp_con
 """
 
 import os
-from collections.abc import Callable
 from typing import Any
-
-from wrapt import wrap_function_wrapper
 
 from llamafactory_gaze.integration.arguments import GazeArguments
 
@@ -45,12 +42,15 @@ def prepare_engine(gaze: GazeArguments, training_args: Any) -> None:
         os.environ["ACCELERATE_USE_FSDP"] = "true"
         os.environ["FSDP_VERSION"] = "2"
         os.environ["FSDP_STATE_DICT_TYPE"] = "FULL_STATE_DICT"
+        from llamafactory_gaze.integration.fsdp import prepare_fsdp2
+
+        prepare_fsdp2(training_args.use_cpu)
     if training_args.use_cpu and training_args.parallel_mode.value == "distributed":
         _prepare_cpu(training_args)
 
 
 def _prepare_cpu(training_args: Any) -> None:
-    """Several processes on CPU, for tests and small models, which the packages forget in three places."""
+    """Several processes on CPU, for tests and small models, of which torch and deepspeed know less."""
     from torch.serialization import register_package
 
     # Each process calls its CPU cpu:0, cpu:1, ...; checkpoints are loaded to a device that torch does not know by name.
@@ -60,18 +60,3 @@ def _prepare_cpu(training_args: Any) -> None:
 
         # ZeRO-3 spreads the weights while the model is loaded; on a GPU deepspeed is ready by then, on CPU it is not.
         deepspeed.init_distributed(dist_backend="gloo")
-    if training_args.fsdp:
-        from accelerate import state
-
-        wrap_function_wrapper(state, "AcceleratorState.__init__", _with_fsdp_on_cpu)
-
-
-def _with_fsdp_on_cpu(wrapped: Callable[..., None], instance: Any, args: Any, kwargs: Any) -> None:
-    """accelerate turns FSDP on where processes have accelerators, and silently does DDP where they have CPUs."""
-    from accelerate.state import PartialState
-    from accelerate.utils import DistributedType
-
-    shared = PartialState._shared_state
-    if shared["distributed_type"] == DistributedType.MULTI_CPU:
-        shared["distributed_type"] = DistributedType.MULTI_HPU
-    wrapped(*args, **kwargs)  # writes FSDP there

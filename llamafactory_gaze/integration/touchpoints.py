@@ -277,16 +277,14 @@ def _init_adapter(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs:
         return wrapped(*args)
     from peft import PeftModel
     from transformers.integrations import is_deepspeed_zero3_enabled
-    from transformers.integrations.fsdp import is_fsdp_enabled
 
     from llamafactory_gaze.integration.settings import record_settings
-    from llamafactory_gaze.integration.training import cache_images, print_parameters, resolve_targets
+    from llamafactory_gaze.integration.training import print_parameters, resolve_targets
 
-    zero3 = is_deepspeed_zero3_enabled()
-    cache_images(model, model_args.gaze, sharded=zero3 or is_fsdp_enabled())
+    model.cache_images(model_args.gaze.gaze_cached_images)
     if not is_trainable:
         return wrapped(*args)
-    resolved = resolve_targets(model, model_args, finetuning_args, zero3)
+    resolved = resolve_targets(model, model_args, finetuning_args, is_deepspeed_zero3_enabled())
     model = wrapped(config, model, model_args, resolved, is_trainable)
     if isinstance(model, PeftModel):
         record_settings(model, model_args.gaze)
