@@ -26,8 +26,8 @@ ENGINES = [
 TRACES = {
     "ddp": "optimizer.pt",
     "fsdp2": "pytorch_model_fsdp.bin",
-    "zero2": "global_step2/bf16_zero_pp_rank_1_mp_rank_00_optim_states.pt",
-    "zero3": "global_step2/zero_pp_rank_1_mp_rank_00_model_states.pt",
+    "zero2": "zero_pp_rank_1_mp_rank_00_optim_states.pt",
+    "zero3": "zero_pp_rank_1_mp_rank_00_model_states.pt",
 }
 
 
@@ -50,8 +50,8 @@ def test_two_processes_train_as_one_and_resume(trainer, alone, engine):
     assert losses(output) == pytest.approx(losses(alone), abs=1e-5)
     assert_equal_adapters(output, alone, atol=1e-5)
     assert_equal_adapters(output / "checkpoint-2", alone / "checkpoint-2", atol=1e-5)
-    files = [path.relative_to(output / "checkpoint-2").as_posix() for path in (output / "checkpoint-2").rglob("*")]
-    assert any(TRACES[engine.split("_")[0]].removeprefix("global_step2/bf16_") in name for name in files), files
+    files = [path.name for path in (output / "checkpoint-2").rglob("*")]
+    assert any(name.endswith(TRACES[engine.split("_")[0]]) for name in files), files
     resumed = trainer.train(
         f"distributed/stage1_{engine}", f"{engine}_resumed", 2, resume_from_checkpoint=str(output / "checkpoint-2")
     )
@@ -69,9 +69,10 @@ def stage2_alone(trainer, alone) -> Path:
 def test_stage_2_trains_as_in_one_process(trainer, alone, stage2_alone, engine):
     output = trainer.train(f"distributed/stage2_{engine}", f"stage2_{engine}", 2, adapter_name_or_path=str(alone))
     assert losses(output) == pytest.approx(losses(stage2_alone), abs=1e-5)
-    assert load_file(output / "adapter_model.safetensors").keys() == load_file(
-        stage2_alone / "adapter_model.safetensors"
-    ).keys()
+    assert (
+        load_file(output / "adapter_model.safetensors").keys()
+        == load_file(stage2_alone / "adapter_model.safetensors").keys()
+    )
 
 
 @deepspeed
