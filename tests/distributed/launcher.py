@@ -13,16 +13,6 @@ import sys
 import time
 import traceback
 
-answers = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)  # what the packages print is no answer
-
-import torch
-from llamafactory.train import tuner
-
-
-with contextlib.suppress(ImportError):
-    import deepspeed  # noqa: F401
-
 
 def work(job: dict, rank: int, port: int) -> None:
     log = os.open(f"{job['log']}.{rank}", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
@@ -36,8 +26,9 @@ def work(job: dict, rank: int, port: int) -> None:
         }  # fmt: skip
     status = 1
     try:
-        torch.set_num_threads(1)
-        tuner.run_exp(job["keys"])
+        from llamafactory.train.tuner import run_exp
+
+        run_exp(job["keys"])
         status = 0
     except BaseException:
         traceback.print_exc()
@@ -72,6 +63,16 @@ def run(job: dict) -> str:
     return str(failed[0]) if failed else "0" if len(statuses) == len(workers) else "hangs"
 
 
-if __name__ == "__main__":
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what the packages print is no answer
+    import llamafactory.train.tuner  # noqa: F401
+
+    with contextlib.suppress(ImportError):
+        import deepspeed  # noqa: F401
     for line in sys.stdin:
         print(run(json.loads(line)), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
