@@ -58,5 +58,7 @@ def _prepare_cpu(training_args: Any) -> None:
     if training_args.deepspeed:
         import deepspeed
 
+        # Otherwise it compiles its own shared memory in each new environment, for a minute; gloo does.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         # ZeRO-3 spreads the weights while the model is loaded; on a GPU deepspeed is ready by then, on CPU it is not.
         deepspeed.init_distributed(dist_backend="gloo")
