@@ -146,6 +146,10 @@ def _parse_args(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: A
 
         check_versions()
         check_touchpoints()
+        if (training_args := of(TrainingArguments)) is not None:
+            from llamafactory_gaze.integration.engines import prepare_engine
+
+            prepare_engine(gaze, training_args)
         import llamafactory_gaze.modeling  # noqa: F401 - registers the Auto classes before a processor is loaded
     model_args.gaze = data_args.gaze = gaze if wants_gaze else None
     return tuple(arguments for arguments in parsed if arguments is not gaze)
@@ -296,16 +300,14 @@ def _init_adapter(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs:
         return wrapped(*args)
     from peft import PeftModel
     from transformers.integrations import is_deepspeed_zero3_enabled
-    from transformers.integrations.fsdp import is_fsdp_enabled
 
     from llamafactory_gaze.integration.settings import record_settings
-    from llamafactory_gaze.integration.training import cache_images, print_parameters, resolve_targets
+    from llamafactory_gaze.integration.training import print_parameters, resolve_targets
 
-    zero3 = is_deepspeed_zero3_enabled()
-    cache_images(model, model_args.gaze, sharded=zero3 or is_fsdp_enabled())
+    model.cache_images(model_args.gaze.gaze_cached_images)
     if not is_trainable:
         return wrapped(*args)
-    resolved = resolve_targets(model, model_args, finetuning_args, zero3)
+    resolved = resolve_targets(model, model_args, finetuning_args, is_deepspeed_zero3_enabled())
     model = wrapped(config, model, model_args, resolved, is_trainable)
     if isinstance(model, PeftModel):
         record_settings(model, model_args.gaze)

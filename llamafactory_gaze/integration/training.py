@@ -144,23 +144,6 @@ def keep_unquantized(quantization_config: Any, gaze: GazeArguments) -> None:
     quantization_config.llm_int8_skip_modules = names
 
 
-def cache_images(model: Any, gaze: GazeArguments, sharded: bool) -> None:
-    """Does as `gaze_cached_images` says.
-
-    Args:
-        sharded: the weights are spread over the processes, which then run the same blocks at the same time.
-
-    Raises:
-        ValueError: a process that knows its images would leave the others waiting.
-    """
-    if gaze.gaze_cached_images and sharded:
-        raise ValueError(
-            f"`gaze_cached_images: {gaze.gaze_cached_images}` does not work with weights that are spread over the "
-            "processes (DeepSpeed ZeRO-3, FSDP): take it out, or use ZeRO-2 or DDP."
-        )
-    model.cache_images(gaze.gaze_cached_images)
-
-
 def count_parameters(model: nn.Module, first_patched_block: int) -> dict[str, dict[str, int]]:
     """Numbers of parameters by component and by the way they are trained: `full`, `lora`, `frozen`."""
     counts = {name: {"full": 0, "lora": 0, "frozen": 0} for name in COMPONENTS}

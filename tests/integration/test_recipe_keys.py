@@ -9,7 +9,10 @@ from omegaconf import OmegaConf
 from tests.integration.conftest import ROOT, parse, recipe
 
 
-RECIPES = sorted(path for path in (ROOT / "yaml_recipes").rglob("*.yaml") if path.parent.name != "studies")
+NO_RECIPES_OR_RUN_ELSEWHERE = ("studies", "distributed")
+RECIPES = sorted(
+    path for path in (ROOT / "yaml_recipes").rglob("*.yaml") if path.parent.name not in NO_RECIPES_OR_RUN_ELSEWHERE
+)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: str(path.relative_to(ROOT)))

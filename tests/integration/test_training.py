@@ -289,10 +289,7 @@ def test_zero_3_is_refused_where_llamafactory_would_not_merge(registry, stage1):
         training.resolve_targets(torch.nn.Module(), model_args, finetuning_args, zero3=True)
 
 
-def test_cached_images_are_refused_where_processes_must_run_in_step(registry):
-    gaze = parse(registry, gaze_cached_images=4)[0].gaze
-    with pytest.raises(ValueError, match=r"`gaze_cached_images: 4` does not work with weights that are spread"):
-        training.cache_images(None, gaze, sharded=True)
+def test_the_recipe_says_how_many_images_the_model_keeps(registry):
     model = load_model(registry, gaze_cached_images=4)
     assert model.model.model.visual.image_cache.images == 4
 
