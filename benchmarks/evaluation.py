@@ -13,8 +13,8 @@ few captions to warm up. The scores must agree, else nothing is noted. Packages 
 a call may do so, and sentences are embedded once a call.
 
 In the second part each size runs in a process of its own with all metrics, but a random BERT, 64 wide, in place of
-MiniLM, so that not the encoder alone is seen. Half of the pairs are of each system, and the human ceiling adds its own. There the smallest size
-is the peer of the others: time per pair, and the largest memory.
+MiniLM, so that not the encoder alone is seen. Half of the pairs are of each system, and the human ceiling adds its own.
+There the smallest size is the peer of the others: time of a pair, and the largest memory.
 """
 
 from __future__ import annotations

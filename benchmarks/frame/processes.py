@@ -34,7 +34,7 @@ def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def median_seconds(works: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """The median of each of several calls, taken in turns after a first of each, so that a slow minute hits them all."""
+    """The median of each of several calls, taken in turns after a first of each: a slow minute hits them all."""
     times: dict[str, list[float]] = {name: [] for name in works}
     for i in range(repeats + 1):
         for name, work in works.items():

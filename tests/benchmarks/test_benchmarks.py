@@ -67,7 +67,8 @@ def test_maps_beside_the_stock_plug_in(tmp_path):
 
 
 def test_list_names_every_file_without_loading_it():
-    code = "from benchmarks.__main__ import app; import sys; app(['--list'], standalone_mode=False); assert 'torch' not in sys.modules"
+    code = "import sys; from benchmarks.__main__ import app; app(['--list'], standalone_mode=False)"
+    code += "; assert 'torch' not in sys.modules"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert [line.split()[0] for line in shown.stdout.splitlines()] == names()
     assert "There is no benchmark 'nothing'" in CliRunner().invoke(app, ["nothing"]).output
