@@ -5,7 +5,7 @@ VLLM_VENV ?= .venv-vllm
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test test-fast test-vllm quality style container
+.PHONY: demo bench bench-table test test-fast test-vllm quality style container
 
 demo: $(VENV)/.installed  ## the whole experiment on the embedded, simulated demo (10 minutes on 2 cores)
 	$(BIN)/llamafactory-gaze demo
@@ -18,6 +18,12 @@ test-fast: $(VENV)/.installed  ## the tests that take no minutes
 
 test-vllm:  ## vLLM against transformers, in an environment of its own (docs/vllm.md)
 	$(VLLM_VENV)/bin/python -m pytest tests/vllm
+
+bench: $(VENV)/.installed  ## all benchmarks, or one: make bench NAME=training OPTIONS="--patches 256"
+	$(BIN)/python -m benchmarks $(NAME) $(OPTIONS)
+
+bench-table: $(VENV)/.installed  ## the results of the benchmarks into docs/performance.md
+	$(BIN)/python -m benchmarks --table --into docs/performance.md
 
 quality: $(VENV)/.installed  ## format, lint and types, as pre-commit checks them
 	$(BIN)/ruff format --check .

@@ -1,36 +1,37 @@
 """How long it takes to score captions: ours against the packages called one after another, and 1,000 to 100,000 pairs.
 
-    python benchmarks/evaluation.py              # both parts, about 10 minutes on 2 cores
-    python benchmarks/evaluation.py --part packages
-    python benchmarks/evaluation.py --part scale
+    python -m benchmarks evaluation              # both parts, about 10 minutes on 2 cores
+    python -m benchmarks evaluation --part packages
+    python -m benchmarks evaluation --part scale
 
 Simulated captions of real English words, seeded: 778 of 30 images by 29 people, about 21 words long, and two systems'
 captions of about 36 words. In the first part `score_all` scores both systems and the human ceiling with all metrics,
 into an empty cache and then again from it. Beside it stand pycocoevalcap (PTB tokenizer, METEOR, CIDEr), NLTK's METEOR
 as evaluate's script calls it, rouge-score, sacrebleu, bert-score and sentence-transformers, called one after another
 for each system and for the pairs of people, as their users would, on the same MiniLM and in this one process after a
-few captions to warm up. The scores must agree; the largest differences are shown. Packages that remember texts within
+few captions to warm up. The scores must agree, else nothing is noted. Packages that remember texts within
 a call may do so, and sentences are embedded once a call.
 
 In the second part each size runs in a process of its own with all metrics, but a random BERT, 64 wide, in place of
 MiniLM, so that not the encoder alone is seen. Half of the pairs are of each system, and the human ceiling adds its own.
+There the smallest size is the peer of the others: time of a pair, and the largest memory.
 """
 
 from __future__ import annotations
 
-import argparse
 import random
-import resource
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
+from benchmarks.frame import Result, in_child, peak_mib, seconds
 from eval.inputs.dataset import Row
 from eval.inputs.joining import Counts, Joined
 from eval.metrics.models import CosineModel, find_model
@@ -42,7 +43,7 @@ from eval.scoring.references import References
 
 PEOPLE, CAPTIONS_PER_IMAGE = 29, 26
 SIZES = (1_000, 10_000, 100_000)
-LIMIT = 1.5  # how many times faster ours should be
+TARGET = 1 / 1.5  # of the packages' time
 
 # The names of our columns, and how far apart equal scores may be: the encoders add up in another order.
 TOLERANCES = {
@@ -181,12 +182,6 @@ def ours(joined: Joined, cache: ScoreCache | None, model: CosineModel | None = N
     return score_all(joined, References(joined.rows), CosineOptions(model), cache, progress), spent
 
 
-def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
-    start = time.perf_counter()
-    found = work()
-    return time.perf_counter() - start, found
-
-
 def theirs(joined: Joined) -> tuple[dict[str, Column], dict[str, float]]:
     """The same columns, package by package and for one set of captions after another."""
     references = References(joined.rows)
@@ -211,8 +206,8 @@ def theirs(joined: Joined) -> tuple[dict[str, Column], dict[str, float]]:
     return columns, spent
 
 
-def compare_packages() -> None:
-    """The paper's size by both; exits with 1 where scores differ."""
+def compare_packages() -> Iterator[Result]:
+    """The paper's size by both; ends the program where scores differ."""
     from eval.results.build import build
 
     few = made_up(2 * CAPTIONS_PER_IMAGE)
@@ -226,18 +221,6 @@ def compare_packages() -> None:
     slow, (expected, packages) = seconds(lambda: theirs(joined))
     statistics, _ = seconds(lambda: build(joined, columns, {}, {}, {}))
 
-    print(f"778 captions of each of two systems and {References(joined.rows).n_human_pairs:,} pairs of people:")
-    done: set[str] = set()
-    for name, taken in packages.items():
-        here = [step for step in STEPS[name] if step not in done]
-        done |= set(here)
-        mine = f"ours {sum(steps[step] for step in here):6.1f} s" if here else "ours within the line above"
-        print(f"  {name:22} {taken:6.1f} s, {mine}")
-    verdict = "at least" if slow / fast >= LIMIT else "NOT"
-    print(
-        f"  together {slow:.1f} s, ours {fast:.1f} s, ratio {slow / fast:.2f}, {verdict} {LIMIT}; "
-        f"a second run {again:.1f} s; statistics {statistics:.1f} s"
-    )
     apart = {
         name: max(
             *(float(abs(columns[name].scores[who] - expected[name].scores[who]).max()) for who in joined.captions),
@@ -245,9 +228,29 @@ def compare_packages() -> None:
         )
         for name in TOLERANCES
     }
-    print("  largest differences: " + ", ".join(f"{name} {value:.1e}" for name, value in apart.items()))
     if too_far := [name for name, value in apart.items() if value > TOLERANCES[name]]:
         sys.exit(f"not the same scores: {', '.join(too_far)}")
+
+    shape = {
+        "captions": 778,
+        "pairs_of_people": References(joined.rows).n_human_pairs,
+        "second_run_s": round(again, 2),
+        "statistics_s": round(statistics, 2),
+        "apart": apart,
+    }
+    done: set[str] = set()
+    for name, taken in packages.items():
+        here = [step for step in STEPS[name] if step not in done]
+        done |= set(here)
+        if here:  # ours takes both encoders' scores in one step
+            peers = [other for other in packages if STEPS[other] == STEPS[name]]
+            mine = sum(steps[step] for step in here)
+            yield Result(
+                ", ".join(here), "s", mine, sum(packages[other] for other in peers) if len(peers) > 1 else taken,
+                "the same scores in score_all", " and ".join(peers),
+            )  # fmt: skip
+    together = ("score_all, into an empty cache", "the packages one after another")
+    yield Result("all metrics together", "s", fast, slow, *together, TARGET, shape)
 
 
 def tiny_encoder(folder: Path) -> None:
@@ -261,53 +264,54 @@ def tiny_encoder(folder: Path) -> None:
     SentenceTransformer(str(folder / "bert"), device="cpu").save(str(folder / "model"))
 
 
-def one_size(pairs: int, model: Path) -> None:
+def one_size(pairs: int, model: Path) -> dict[str, Any]:
     """Score and test `pairs` pairs of two systems, and say what it took."""
     from eval.results.build import build
 
     joined = made_up(pairs // 2)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_mib()
     with tempfile.TemporaryDirectory() as folder:
         cache = ScoreCache(Path(folder, "scores.sqlite"))
         taken, (columns, steps) = seconds(lambda: ours(joined, cache, find_model(model)))
-    scored = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     statistics, _ = seconds(lambda: build(joined, columns, {}, {}, {}))
     references = References(joined.rows)
-    people = sum(len(references.human(row)) for row in joined.rows)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    missing = [name for name, column in columns.items() if column.scores is None]
-    print(
-        f"{pairs:7,} pairs and {people:6,} of people: {taken:6.1f} s, {1000 * taken / (pairs + people):5.2f} ms each, "
-        f"statistics {statistics:.1f} s; largest memory {before >> 10:,} MiB before, {scored >> 10:,} after scoring, "
-        f"{peak >> 10:,} at the end, Java {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10:,}; "
-        + ", ".join(f"{step} {value:.0f} s" for step, value in steps.items())
-        + (f"; WITHOUT {', '.join(missing)}" if missing else "")
-    )
+    return {
+        "pairs": pairs,
+        "pairs_of_people": sum(len(references.human(row)) for row in joined.rows),
+        "seconds": taken,
+        "statistics_s": statistics,
+        "steps_s": steps,
+        "before_mib": before,
+        "peak_mib": peak_mib(),
+        "missing": [name for name, column in columns.items() if column.scores is None],
+    }
 
 
-def compare_sizes() -> None:
-    print("All metrics with a random BERT, 2 layers of 64, in place of MiniLM:", flush=True)
+def compare_sizes(sizes: list[int]) -> Iterator[Result]:
     with tempfile.TemporaryDirectory() as folder:
         tiny_encoder(Path(folder))
-        for pairs in SIZES:
-            command = [sys.executable, __file__, "--pairs", str(pairs), "--model", str(Path(folder, "model"))]
-            subprocess.run(command, check=True)
+        smallest, *others = (in_child(one_size, pairs, Path(folder, "model")) for pairs in sizes)
+
+    def each_ms(of: dict[str, Any]) -> float:
+        return 1000 * of["seconds"] / (of["pairs"] + of["pairs_of_people"])
+
+    for larger in others:
+        named = (f"{larger['pairs']:,} pairs", f"ours at {smallest['pairs']:,} pairs")
+        shape = {"larger": larger, "smaller": smallest}
+        yield Result(f"a pair of {named[0]}", "ms", each_ms(larger), each_ms(smallest), *named, shape=shape)
+        yield Result(f"largest memory, {named[0]}", "MiB", larger["peak_mib"], smallest["peak_mib"], *named)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--part", choices=["packages", "scale"], help="only one of the parts")
-    parser.add_argument("--pairs", type=int, help="of the second part only this size, in this process, with --model")
-    parser.add_argument("--model", type=Path, help="folder of a sentence-transformers model")
-    options = parser.parse_args()
-    if options.pairs:
-        one_size(options.pairs, options.model)
-        return
-    if options.part != "scale":
-        compare_packages()
-    if options.part != "packages":
-        compare_sizes()
+class Part(StrEnum):
+    PACKAGES = "packages"
+    SCALE = "scale"
 
 
-if __name__ == "__main__":
-    main()
+def measure(
+    part: Annotated[Part | None, typer.Option(help="only one of the parts")] = None,
+    sizes: Annotated[list[int], typer.Option(help="of the second part, the smallest first")] = [*SIZES],  # noqa: B006
+) -> Iterator[Result]:
+    if part != Part.SCALE:
+        yield from compare_packages()
+    if part != Part.PACKAGES:
+        yield from compare_sizes(sizes)

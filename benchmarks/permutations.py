@@ -1,6 +1,6 @@
 """How long the permutations of a report take: 10 metrics, all captions and 5 categories, 9,999 flips by image.
 
-    python benchmarks/permutations.py
+    python -m benchmarks permutations
 
 Simulated differences in the paper's design, 778 captions of 30 images by 29 people, whose categories have 6 images and
 so only 64 flips; and in one of 100 images, where no category is exact. Compared with scipy's `permutation_test` called
@@ -9,16 +9,17 @@ once for each test, with a loop over the flips, in the same process; p values mu
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import numpy as np
 from scipy.stats import permutation_test
 
+from benchmarks.frame import Result, seconds
 from eval.statistics.permutation import RESAMPLES, SEED, image_flip
 
 
-METRICS, CATEGORIES, LIMIT_S = 10, 5, 3
+METRICS, CATEGORIES = 10, 5
+LIMIT_S = 3  # of a report's permutations
 
 
 def made_up(n_images: int, captions: int) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
@@ -43,31 +44,20 @@ def looped(values: np.ndarray) -> float:
     ).pvalue
 
 
-def seconds(work: Callable[[], list[np.ndarray]]) -> tuple[float, np.ndarray]:
-    start = time.perf_counter()
-    found = work()
-    return time.perf_counter() - start, np.array(found)
-
-
-def compare(n_images: int, captions: int) -> None:
+def compare(n_images: int, captions: int) -> Result:
     differences, cells = made_up(n_images, captions)
     ours, p = seconds(lambda: [image_flip(differences[:, mask], images)[0] for mask, images in cells])
     loop, p_loop = seconds(
         lambda: [np.array([looped(np.bincount(images, row)) for row in differences[:, mask]]) for mask, images in cells]
     )
-    verdict = "below" if ours < LIMIT_S else "NOT below"
-    print(
-        f"{captions} captions of {n_images} images, {METRICS} metrics x {len(cells)} cells x {RESAMPLES:,} flips: "
-        f"{ours:.2f} s, {verdict} {LIMIT_S} s; scipy flip by flip {loop:.2f} s, ratio {loop / ours:.1f}; "
-        f"p apart by at most {abs(p - p_loop).max():.1e}"
-    )
+    apart = float(abs(np.array(p) - np.array(p_loop)).max())
+    return Result(
+        f"{captions} captions of {n_images} images", "s", ours, loop, "all tests at once", "scipy, flip by flip",
+        shape={"metrics": METRICS, "cells": len(cells), "flips": RESAMPLES, "p_apart": apart, "limit_s": LIMIT_S},
+    )  # fmt: skip
 
 
-def main() -> None:
+def measure() -> Iterator[Result]:
     looped(np.arange(3.0))  # imports
-    compare(30, 778)
-    compare(100, 2600)
-
-
-if __name__ == "__main__":
-    main()
+    yield compare(30, 778)
+    yield compare(100, 2600)

@@ -1,6 +1,6 @@
 """A new gaze at the same picture: the visual tower's time with its first blocks remembered, against a full run.
 
-    python benchmarks/regazing.py [--patches 1024] [--language-model]
+    python -m benchmarks regazing [--patches 1024] [--language-model]
 
 The tower has the shape of Qwen2.5-VL-3B's with random weights and a calibrator in block 28. With --language-model, a
 language model of the 3B's shape stands behind it (random weights in bfloat16, 7 GB), and the time to the first token
@@ -9,14 +9,16 @@ is measured as well, both ways in the same process.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Annotated
 
 import torch
+import typer
 from transformers.initialization import no_init_weights
 
+from benchmarks.frame import Result
 from llamafactory_gaze import Qwen2_5_VLGazeConfig, Qwen2_5_VLGazeForConditionalGeneration
 from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeVisionConfig
 
@@ -59,15 +61,16 @@ def seconds(run: Callable[[int], object], repeats: int) -> float:
     return statistics.median(times)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--patches", type=int, default=1024, help="of the image, about as many")
-    parser.add_argument("--repeats", type=int, default=5, help="median of so many")
-    parser.add_argument("--language-model", action="store_true", help="measure the time to the first token as well")
-    options = parser.parse_args()
-    model = make_model(options.language_model)
+def measure(
+    patches: Annotated[int, typer.Option(help="of the image, about as many")] = 1024,
+    repeats: Annotated[int, typer.Option(help="median of so many")] = 5,
+    language_model: Annotated[
+        bool, typer.Option("--language-model", help="measure the time to the first token as well")
+    ] = False,
+) -> Iterator[Result]:
+    model = make_model(language_model)
     tower, vision = model.model.visual, model.config.vision_config
-    side = max(1, round((options.patches / 4) ** 0.5)) * 2
+    side = max(1, round((patches / 4) ** 0.5)) * 2
     grid = torch.tensor([[1, side, side]])
     colours = torch.randn(side * side, 3 * vision.saliency_width)
 
@@ -89,15 +92,10 @@ def main() -> None:
             max_new_tokens=1, do_sample=False,
         )  # fmt: skip
 
-    print(f"{side}x{side} patches, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    for name, run in [("vision", look), ("first token", answer)][: 1 + options.language_model]:
+    for what, run in [("visual tower", look), ("time to the first token", answer)][: 1 + language_model]:
         model.cache_images(0)
-        full = seconds(run, options.repeats)
+        full = seconds(run, repeats)
         model.cache_images(1)
-        again = seconds(run, options.repeats)
-        met = "" if name != "vision" else f" (target {TARGET:.2f}: {'met' if again / full <= TARGET else 'missed'})"
-        print(f"{name}: full run {full:.2f} s, new gaze {again:.2f} s, ratio {again / full:.2f}{met}")
-
-
-if __name__ == "__main__":
-    main()
+        again = seconds(run, repeats)
+        target = TARGET if run is look else None
+        yield Result(what, "s", again, full, "a new gaze at a known image", "a full run", target)

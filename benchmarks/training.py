@@ -1,6 +1,6 @@
 """A training step of the visual tower: ours against the stock tower with LoRA on the same layers.
 
-    python benchmarks/training.py [--patches 1024] [--images 1] [--repeats 2]
+    python -m benchmarks training [--patches 1024] [--images 1] [--repeats 2]
 
 Both towers have the shape of Qwen2.5-VL-3B's with random weights. Both train LoRA on the MLP of block 28 and on all
 later blocks. Ours has a calibrator in block 28, trained in full, and remembers what it makes of an image before: each
@@ -10,23 +10,22 @@ checkpointing, as LLaMA-Factory switches it on, in a process of its own, whose p
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
+from typing import Annotated
 
 import psutil
 import torch
+import typer
 from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
 
+from benchmarks.frame import Result, in_child
 from benchmarks.regazing import TOWER
 from llamafactory_gaze.modeling import Qwen2_5_VLGazeVisionTransformer
 from llamafactory_gaze.modeling.image_cache import ImageCache
@@ -58,7 +57,7 @@ def make_tower(ours: bool, checkpointing: bool) -> nn.Module:
     return tuned.train()
 
 
-def measure(ours: bool, checkpointing: bool, patches: int, images: int, repeats: int) -> dict[str, float]:
+def steps(ours: bool, checkpointing: bool, patches: int, images: int, repeats: int) -> dict[str, float]:
     """Median seconds of a step, and peak memory above what the model takes, in GiB."""
     tower = make_tower(ours, checkpointing)
     side = max(1, round((patches / 4) ** 0.5)) * 2
@@ -94,31 +93,15 @@ def peak_memory() -> Iterator[list[int]]:
     thread.join()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--patches", type=int, default=1024, help="of an image, about as many")
-    parser.add_argument("--images", type=int, default=1, help="in a step")
-    parser.add_argument("--repeats", type=int, default=2, help="median of so many steps after the first")
-    parser.add_argument("--one", nargs=2, type=int, metavar=("OURS", "CHECKPOINTING"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    sizes = (options.patches, options.images, options.repeats)
-    if options.one:
-        print(json.dumps(measure(*map(bool, options.one), *sizes)))
-        return
-    print(f"{options.images} x {options.patches} patches, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    arguments = [f"--{name}={value}" for name, value in zip(("patches", "images", "repeats"), sizes, strict=True)]
-    for checkpointing in (0, 1):
-        found = {}
-        for ours in (0, 1):
-            command = [sys.executable, "-m", "benchmarks.training", *arguments, "--one", str(ours), str(checkpointing)]
-            found[ours] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-        print(f"{'with' if checkpointing else 'without'} gradient checkpointing:")
-        for what, unit, target in (("seconds", "s", TIME_TARGET), ("memory", "GiB", MEMORY_TARGET)):
-            ratio = found[1][what] / found[0][what]
-            met = "met" if ratio <= target else "missed"
-            values = f"stock {found[0][what]:.2f} {unit}, ours {found[1][what]:.2f} {unit}"
-            print(f"  {what}: {values}, ratio {ratio:.2f} (target {target}: {met})")
-
-
-if __name__ == "__main__":
-    main()
+def measure(
+    patches: Annotated[int, typer.Option(help="of an image, about as many")] = 1024,
+    images: Annotated[int, typer.Option(help="in a step")] = 1,
+    repeats: Annotated[int, typer.Option(help="median of so many steps after the first")] = 2,
+) -> Iterator[Result]:
+    for checkpointing in (False, True):
+        stock, found = (in_child(steps, ours, checkpointing, patches, images, repeats) for ours in (False, True))
+        how = f"{'with' if checkpointing else 'without'} gradient checkpointing"
+        named = ("ours, image known", "the stock tower with LoRA on the same layers")
+        yield Result(f"step {how}", "s", found["seconds"], stock["seconds"], *named, TIME_TARGET)
+        memory = f"peak memory above the model's, {how}"
+        yield Result(memory, "GiB", found["memory"], stock["memory"], *named, MEMORY_TARGET)

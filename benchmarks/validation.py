@@ -1,33 +1,35 @@
 """How long `llamafactory-gaze validate` takes: 5,000 rows, 1,000 images of 800x600 pixels, 1,000 or 5,000 maps.
 
-    python benchmarks/validation.py            # one map for each image
-    python benchmarks/validation.py --own      # one for each image and person
+    python -m benchmarks validation            # one map for each image
+    python -m benchmarks validation --own      # one for each image and person
 
 Simulated: smooth noise in place of photographs (JPEG), Gaussians at random fixations in place of maps (16-bit PNG). The
-data set is made in a temporary folder (about a minute), which takes most of the time.
+data set is made in a temporary folder (about a minute), which takes most of the time. The peer is what anybody could
+write: Pillow decodes each file once, in one thread, and nothing else is checked.
 """
 
-import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from PIL import Image
 
+from benchmarks.frame import Result, seconds
 from llamafactory_gaze.data.maps.heatmaps import encode_map, fixation_heatmap
 from llamafactory_gaze.data.registry import gaze_entry, register
 
 
-IMAGES, PEOPLE, SIZE = 1000, 5, (800, 600)
+PEOPLE, SIZE = 5, (800, 600)
 
 
-def make(folder: Path, own: bool) -> None:
+def make(folder: Path, own: bool, images: int) -> None:
     for name in ("images", "maps"):
         (folder / "noise" / name).mkdir(parents=True)
 
@@ -41,9 +43,9 @@ def make(folder: Path, own: bool) -> None:
             (folder / f"noise/maps/{number}_{person}.png").write_bytes(encode_map(saliency))
 
     with ThreadPoolExecutor() as pool:
-        list(pool.map(picture, range(IMAGES)))
-    training = range(IMAGES * 3 // 4)
-    for split, numbers in {"stage2": training, "stage1": training, "test": range(len(training), IMAGES)}.items():
+        list(pool.map(picture, range(images)))
+    training = range(images * 3 // 4)
+    for split, numbers in {"stage2": training, "stage1": training, "test": range(len(training), images)}.items():
         rows = [row(number, person, own) for number in numbers for person in range(PEOPLE)]
         (folder / f"noise/{split}.json").write_text(json.dumps(rows))
         register(folder, {f"noise_{split}": gaze_entry(f"noise/{split}.json")})
@@ -61,19 +63,24 @@ def row(number: int, person: int, own: bool) -> dict:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--own", action="store_true", help="one map for each image and person")
-    own = parser.parse_args().own
-    command = [Path(sys.executable).with_name("llamafactory-gaze"), "validate", "noise", "--dataset-dir"]
+def decode(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.suffix in (".jpg", ".png"):
+            with Image.open(path) as image:
+                image.load()
+
+
+def measure(
+    own: Annotated[bool, typer.Option("--own", help="one map for each image and person")] = False,
+    images: Annotated[int, typer.Option(help="so many")] = 1000,
+) -> Iterator[Result]:
+    command = [sys.executable, "-c", "from llamafactory_gaze.cli import main; main()", "validate", "noise"]
     with tempfile.TemporaryDirectory() as folder:
-        make(Path(folder), own)
-        start = time.perf_counter()
-        subprocess.run([*command, folder], check=True)
-        seconds = time.perf_counter() - start
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(f"{seconds:.1f} s, {used.ru_utime + used.ru_stime:.1f} s of CPU time, {used.ru_maxrss / 1024:.0f} MB at most")
-
-
-if __name__ == "__main__":
-    main()
+        make(Path(folder), own, images)
+        peer, _ = seconds(lambda: decode(Path(folder)))
+        command += ["--dataset-dir", folder]
+        ours, _ = seconds(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
+    yield Result(
+        f"{images * PEOPLE:,} rows of {images:,} images", "s", ours, peer, "llamafactory-gaze validate",
+        "Pillow, every file once in one thread, nothing checked",
+    )  # fmt: skip

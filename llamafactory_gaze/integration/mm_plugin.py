@@ -8,7 +8,9 @@ The maps of a video go into the tower only: each frame that LLaMA-Factory sample
 behind its colours, in `pixel_values_videos`.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from llamafactory.extras.constants import IMAGE_PLACEHOLDER
 from llamafactory_gaze.integration.references import as_image, detach, detach_from_video, naming_broken
 from llamafactory_gaze.integration.video import Grid, video_patches
 from llamafactory_gaze.modeling.configuration import IN_PICTURE, IN_PROMPT, IN_TOWER
-from llamafactory_gaze.modeling.processing_qwen2_5_vl_gaze import cut, map_array, saliency_patches
+from llamafactory_gaze.modeling.processing_qwen2_5_vl_gaze import cut, map_array, with_maps
 from llamafactory_gaze.saliency.controls import CONTROLS
 from llamafactory_gaze.saliency.patches import no_map_patches
 from llamafactory_gaze.saliency.pictures import PICTURES
@@ -27,6 +29,7 @@ from llamafactory_gaze.saliency.points import gaze_sentence
 
 
 Maps = list[str | bytes] | None  # of a video
+READERS = 2  # threads that read maps
 
 
 class GazeQwen2VLPlugin(Qwen2VLPlugin):
@@ -58,28 +61,32 @@ class GazeQwen2VLPlugin(Qwen2VLPlugin):
     ) -> dict[str, torch.Tensor]:
         fusion, ablation = _fusion(processor), _ablation(processor)
         pairs = [detach(image) for image in images]
-        maps = [_read(saliency, ablation) if fusion not in IN_PROMPT else None for _, saliency in pairs]
         images = [image for image, _ in pairs]
-        if fusion in IN_PICTURE:
-            draw = PICTURES[fusion]
-            images = [
-                image if saliency is None else draw(as_image(image), saliency)
-                for image, saliency in zip(images, maps, strict=True)
-            ]
         clips = _with_their_maps(videos, processor)
         # The stock method repeats the last of an odd number of frames, in the very list that it is given.
         videos = [[*video] if isinstance(video, list) else video for video, _ in clips]
-        with naming_broken(images):
-            mm_inputs = super()._get_mm_inputs(images, videos, audios, processor)
-        if fusion in IN_TOWER and any(saliency is not None for saliency in maps):
-            patches = saliency_patches(maps, mm_inputs["image_grid_thw"], processor.image_processor)
-            _add_channel(mm_inputs, "pixel_values", patches)
+        with ThreadPoolExecutor(READERS) as pool:
+            # Maps are decoded beside the images, which takes no longer than these alone: decoders leave Python's lock.
+            read = pool.map(_read, [saliency for _, saliency in pairs if fusion not in IN_PROMPT], repeat(ablation))
+            if fusion in IN_PICTURE:
+                draw = PICTURES[fusion]
+                images = [
+                    image if saliency is None else draw(as_image(image), saliency)
+                    for image, saliency in zip(images, read, strict=True)
+                ]
+            with naming_broken(images):
+                mm_inputs = super()._get_mm_inputs(images, videos, audios, processor)
+            maps = list(read)
+            if fusion in IN_TOWER and any(saliency is not None for saliency in maps):
+                colours, grids = mm_inputs["pixel_values"], mm_inputs["image_grid_thw"]
+                mm_inputs["pixel_values"] = with_maps(colours, maps, grids, processor.image_processor, pool.map)
         if any(saliencies is not None for _, saliencies in clips):
             of_videos = [
                 self._video_patches(*clip, tuple(grid), processor)
                 for clip, grid in zip(clips, mm_inputs["video_grid_thw"].tolist(), strict=True)
             ]
-            _add_channel(mm_inputs, "pixel_values_videos", np.concatenate(of_videos))
+            colours = mm_inputs["pixel_values_videos"]
+            mm_inputs["pixel_values_videos"] = torch.cat([colours, torch.from_numpy(np.concatenate(of_videos))], dim=1)
         return mm_inputs
 
     def _video_patches(self, video: Any, maps: Maps, grid_thw: Grid, processor: Any) -> np.ndarray:
@@ -154,7 +161,3 @@ def _with_their_maps(videos: list[Any], processor: Any) -> list[tuple[Any, Maps]
             f"{', '.join(IN_TOWER)}, or `gaze_ablation: off`."
         )
     return clips
-
-
-def _add_channel(mm_inputs: dict[str, Any], name: str, patches: np.ndarray) -> None:
-    mm_inputs[name] = torch.cat([mm_inputs[name], torch.from_numpy(patches)], dim=1)
