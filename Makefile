@@ -5,7 +5,7 @@ VLLM_VENV ?= .venv-vllm
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test test-fast test-vllm quality style container
+.PHONY: demo test test-fast test-vllm quality style container neighbours
 
 demo: $(VENV)/.installed  ## the whole experiment on the embedded, simulated demo (10 minutes on 2 cores)
 	$(BIN)/llamafactory-gaze demo
@@ -18,6 +18,10 @@ test-fast: $(VENV)/.installed  ## the tests that take no minutes
 
 test-vllm:  ## vLLM against transformers, in an environment of its own (docs/vllm.md)
 	$(VLLM_VENV)/bin/python -m pytest tests/vllm
+
+neighbours: $(VENV)/.installed  ## LLaMA-Factory's tests, transformers' tests: LLAMAFACTORY=checkout, TRANSFORMERS=checkout
+	$(if $(LLAMAFACTORY),$(BIN)/python -m tests.neighbours.compare_llamafactory $(LLAMAFACTORY))
+	$(if $(TRANSFORMERS),TRANSFORMERS=$(TRANSFORMERS) $(BIN)/python -m pytest tests/neighbours/transformers_common.py)
 
 quality: $(VENV)/.installed  ## format, lint and types, as pre-commit checks them
 	$(BIN)/ruff format --check .
