@@ -30,7 +30,7 @@ generation = import_module("transformers_tests.generation.test_utils")
 
 
 class Tester:
-    """Three rows, each with an image of 4 x 4 patches; `maps` says which images have one, None that there is no channel."""
+    """Three rows, each with an image of 4 x 4 patches; `maps` says which images have a map, None: no channel."""
 
     is_training, batch_size, seq_length = True, 3, 12
     hidden_size, num_hidden_layers, num_attention_heads = 32, 2, 4
