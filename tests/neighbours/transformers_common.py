@@ -67,6 +67,12 @@ class Common(common.ModelTesterMixin, generation.GenerationTesterMixin):
     def setUp(self):
         self.model_tester = Tester(self.maps)
 
+    def prepare_config_and_inputs_for_generate(self, batch_size=2):
+        """Theirs cuts every tensor to its first rows, ours has 16 rows of pixels for each row of tokens."""
+        self.model_tester.batch_size = batch_size
+        config, inputs = super().prepare_config_and_inputs_for_generate(batch_size * 16)
+        return config, inputs
+
 
 class TestStock(Common, unittest.TestCase):
     all_model_classes = (Qwen2_5_VLModel, Qwen2_5_VLForConditionalGeneration)
