@@ -12,6 +12,7 @@ from functools import reduce
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
+from typing import Any
 
 from packaging.specifiers import SpecifierSet
 
@@ -59,7 +60,7 @@ def has(module: ModuleType | str, name: str) -> bool:
     """
     name, _, parameters = name.partition("(")
     try:
-        found = reduce(getattr, name.split("."), import_module(module) if isinstance(module, str) else module)
+        found: Any = reduce(getattr, name.split("."), import_module(module) if isinstance(module, str) else module)
     except (AttributeError, ImportError):
         return False
     if not parameters:

@@ -27,6 +27,9 @@ package.__path__ = [str(Path(os.environ["TRANSFORMERS"]) / "tests")]
 sys.modules["transformers_tests"] = package
 common = import_module("transformers_tests.test_modeling_common")
 generation = import_module("transformers_tests.generation.test_utils")
+# By these tables of names their tests know which models take labels, and which have none.
+common.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES["qwen2_5_vl_gaze"] = Qwen2_5_VLGazeForConditionalGeneration.__name__
+common.MODEL_MAPPING_NAMES["qwen2_5_vl_gaze"] = Qwen2_5_VLGazeModel.__name__
 
 
 class Tester:
