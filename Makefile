@@ -5,7 +5,7 @@ VLLM_VENV ?= .venv-vllm
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo bench bench-table test test-fast test-vllm quality style container
+.PHONY: demo bench bench-table test test-fast test-vllm quality style container neighbours
 
 demo: $(VENV)/.installed  ## the whole experiment on the embedded, simulated demo (10 minutes on 2 cores)
 	$(BIN)/llamafactory-gaze demo
@@ -24,6 +24,10 @@ bench: $(VENV)/.installed  ## all benchmarks, or one: make bench NAME=training O
 
 bench-table: $(VENV)/.installed  ## the results of the benchmarks into docs/performance.md
 	$(BIN)/python -m benchmarks --table --into docs/performance.md
+
+neighbours: $(VENV)/.installed  ## LLaMA-Factory's tests, transformers' tests: LLAMAFACTORY=checkout, TRANSFORMERS=checkout
+	$(if $(LLAMAFACTORY),$(BIN)/python -m tests.neighbours.compare_llamafactory $(LLAMAFACTORY))
+	$(if $(TRANSFORMERS),TRANSFORMERS=$(TRANSFORMERS) $(BIN)/python -m pytest tests/neighbours/transformers_common.py)
 
 quality: $(VENV)/.installed  ## format, lint and types, as pre-commit checks them
 	$(BIN)/ruff format --check .

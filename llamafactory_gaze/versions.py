@@ -1,8 +1,18 @@
-"""Which versions of the packages that we build upon were tested; others are refused when a recipe asks for gaze."""
+"""Which versions of the packages that we build upon were tested, and which of their names we build upon.
 
+Other versions are refused when a recipe asks for gaze. Names are looked up where they are used: those of transformers
+before the model is imported (`modeling/expected.py`), those of LLaMA-Factory as it imports its modules
+(`integration/touchpoints.py`).
+"""
+
+import inspect
 import os
 import warnings
+from functools import reduce
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+from typing import Any
 
 from packaging.specifiers import SpecifierSet
 
@@ -39,3 +49,22 @@ def check_versions() -> None:
         warnings.warn(message, stacklevel=2)
     else:
         raise RuntimeError(message)
+
+
+def has(module: ModuleType | str, name: str) -> bool:
+    """Whether a module, or the module of that name, has what we build upon.
+
+    Args:
+        name: `name` or `Class.name`; with `(first, second)` behind it also the first parameters of a function, in this
+            order (`self` is not named), where they are used by place.
+    """
+    name, _, parameters = name.partition("(")
+    try:
+        found: Any = reduce(getattr, name.split("."), import_module(module) if isinstance(module, str) else module)
+    except (AttributeError, ImportError):
+        return False
+    if not parameters:
+        return True
+    expected = parameters.rstrip(")").split(", ")
+    names = [each for each in inspect.signature(found).parameters if each != "self"]
+    return names[: len(expected)] == expected

@@ -1,8 +1,9 @@
 """Every place where LLaMA-Factory is touched, in the order in which it imports them.
 
 Each touchpoint names a module of LLaMA-Factory and the attributes that it needs there, and runs right after that module
-was imported. If LLaMA-Factory has changed under us, the touchpoint is left out, and a recipe that asks for gaze stops
-at once with a sentence that says what is missing. Recipes without gaze run as if the plug-in were not there.
+was imported; `other.module:name` is needed in another one. If LLaMA-Factory has changed under us, the touchpoint is
+left out, and a recipe that asks for gaze stops at once with a sentence that says what is missing. Recipes without gaze
+run as if the plug-in were not there.
 
 A module that imports torch itself, as `llamafactory.train.tuner` in the workers of torchrun, is met half imported. What
 it lacks then is looked for once more when a recipe asks for gaze.
@@ -11,12 +12,13 @@ it lacks then is looked for once more when a recipe asks for gaze.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
 from importlib.metadata import version
 from types import ModuleType
 from typing import Any
 
 from wrapt import register_post_import_hook, wrap_function_wrapper
+
+from llamafactory_gaze.versions import TESTED, has
 
 
 MODEL_TYPE = "qwen2_5_vl_gaze"
@@ -33,6 +35,7 @@ class Touchpoint:
 
 TOUCHPOINTS: list[Touchpoint] = []
 _pending: list[tuple[Touchpoint, ModuleType]] = []
+_failures: list[str] = []
 _armed = False
 
 
@@ -42,43 +45,47 @@ def arm_touchpoints() -> None:
     if not _armed:
         _armed = True
         for touchpoint in TOUCHPOINTS:
-            register_post_import_hook(_apply(touchpoint), touchpoint.module)
+            register_post_import_hook(_hook(touchpoint), touchpoint.module)
 
 
-def _apply(touchpoint: Touchpoint) -> Callable[[ModuleType], None]:
+def _hook(touchpoint: Touchpoint) -> Callable[[ModuleType], None]:
     def hook(module: ModuleType) -> None:
         if _missing(touchpoint, module):
             _pending.append((touchpoint, module))
         else:
-            touchpoint.apply(module)
+            _apply(touchpoint, module)
 
     return hook
 
 
-def _missing(touchpoint: Touchpoint, module: ModuleType) -> list[str]:
-    return [f"{touchpoint.module}.{name}" for name in touchpoint.attributes if not _has(module, name)]
-
-
-def _has(module: ModuleType, name: str) -> bool:
+def _apply(touchpoint: Touchpoint, module: ModuleType) -> None:
     try:
-        reduce(getattr, name.split("."), module)
-    except AttributeError:
-        return False
-    return True
+        touchpoint.apply(module)
+    except Exception as error:  # raised, it would break the import of LLaMA-Factory
+        _failures.append(f"{touchpoint.module} as it was ({error!r})")
+
+
+def _missing(touchpoint: Touchpoint, module: ModuleType) -> list[str]:
+    missing = []
+    for attribute in touchpoint.attributes:
+        elsewhere, _, name = attribute.rpartition(":")
+        if not has(elsewhere or module, name):
+            missing.append(f"{elsewhere or touchpoint.module}.{name}")
+    return missing
 
 
 def check_touchpoints() -> None:
     """Raises RuntimeError, naming what LLaMA-Factory lacks and its version, unless every touchpoint fits."""
     for pending in [*_pending]:
-        touchpoint, module = pending
         if not _missing(*pending):
             _pending.remove(pending)
-            touchpoint.apply(module)
-    if _pending:
-        failures = [_missing(*pending)[0] for pending in _pending]
+            _apply(*pending)
+    missing = [name for pending in _pending for name in _missing(*pending)] + _failures
+    if missing:
+        tested, found = str(TESTED["llamafactory"]), version("llamafactory")
         raise RuntimeError(
-            f"llamafactory-gaze expects {', '.join(failures)} in LLaMA-Factory, as in version 0.9.5; version "
-            f"{version('llamafactory')} does not have it. Install llamafactory==0.9.5."
+            f"llamafactory-gaze expects {', '.join(missing)} in LLaMA-Factory, as in version "
+            f"{tested.strip('=')}; version {found} does not have it. Install llamafactory{tested}."
         )
 
 
@@ -113,7 +120,17 @@ def _composite_model(module: ModuleType) -> None:
     )
 
 
-@touch("llamafactory.hparams.parser", "_parse_args", "_TRAIN_ARGS", "_INFER_ARGS", "_EVAL_ARGS")
+@touch(
+    "llamafactory.hparams.parser",
+    "_parse_args",
+    "_TRAIN_ARGS",
+    "_INFER_ARGS",
+    "_EVAL_ARGS",
+    "DataArguments",
+    "FinetuningArguments",
+    "ModelArguments",
+    "TrainingArguments",
+)
 def _recipe_keys(module: ModuleType) -> None:
     """The gaze_* keys are one more class of arguments, taken out of the result again and attached to two of the others.
 
@@ -155,7 +172,7 @@ def _parse_args(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: A
     return tuple(arguments for arguments in parsed if arguments is not gaze)
 
 
-@touch("llamafactory.data.parser", "DatasetAttr.join")
+@touch("llamafactory.data.parser", "DatasetAttr.join(attr)")
 def _saliencies_column(module: ModuleType) -> None:
     """dataset_info.json may name the columns of maps; LLaMA-Factory reads a fixed list of columns."""
 
@@ -168,7 +185,12 @@ def _saliencies_column(module: ModuleType) -> None:
     wrap_function_wrapper(module, "DatasetAttr.join", join)
 
 
-@touch("llamafactory.data.converter", "register_dataset_converter", "SharegptDatasetConverter", "DATASET_CONVERTERS")
+@touch(
+    "llamafactory.data.converter",
+    "register_dataset_converter(name, dataset_converter)",
+    "SharegptDatasetConverter.__call__(example)",
+    "DATASET_CONVERTERS",
+)
 def _converter(module: ModuleType) -> None:
     """`"formatting": "gaze"` in dataset_info.json."""
     from llamafactory_gaze.integration.converter import FORMATTING, GazeDatasetConverter
@@ -176,7 +198,18 @@ def _converter(module: ModuleType) -> None:
     module.register_dataset_converter(FORMATTING, GazeDatasetConverter)
 
 
-@touch("llamafactory.data.template", "register_template", "get_mm_plugin", "TEMPLATES")
+@touch(
+    "llamafactory.data.template",
+    "register_template(name)",
+    "get_mm_plugin(name)",
+    "TEMPLATES",
+    "llamafactory.data.mm_plugin:register_mm_plugin(name, plugin_class)",
+    "llamafactory.data.mm_plugin:Qwen2VLPlugin.process_messages(messages, images, videos, audios, processor)",
+    "llamafactory.data.mm_plugin:Qwen2VLPlugin._get_mm_inputs(images, videos, audios, processor)",
+    "llamafactory.data.mm_plugin:Qwen2VLPlugin._get_mm_token_metadata(images, videos, audios, processor)",
+    "llamafactory.data.mm_plugin:Qwen2VLPlugin._get_video_sample_indices(video_stream)",
+    "llamafactory.extras.constants:IMAGE_PLACEHOLDER",
+)
 def _template(module: ModuleType) -> None:
     """The template `qwen2_5_vl_gaze`: `qwen2_vl` with another multimodal plug-in."""
     from dataclasses import fields
@@ -194,7 +227,12 @@ def _template(module: ModuleType) -> None:
     module.register_template(MODEL_TYPE, **{**slots, "mm_plugin": mm_plugin, "template_class": type(stock)})
 
 
-@touch("llamafactory.data.loader", "align_dataset", "merge_dataset", "get_dataset")
+@touch(
+    "llamafactory.data.loader",
+    "align_dataset(dataset, dataset_attr, data_args, training_args)",
+    "merge_dataset(all_datasets, data_args)",
+    "get_dataset(template, model_args, data_args, training_args)",
+)
 def _datasets(module: ModuleType) -> None:
     """Before a gaze data set is converted, its rows get numbers, its embedded images stay encoded, and some ablations
     exchange its maps.
@@ -244,7 +282,14 @@ def _get_dataset(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: 
     return get_dataset(wrapped, instance, args, kwargs)
 
 
-@touch("llamafactory.model.loader", "load_config", "load_tokenizer", "patch_config", "patch_processor", "init_adapter")
+@touch(
+    "llamafactory.model.loader",
+    "load_config(model_args)",
+    "load_tokenizer(model_args)",
+    "patch_config(config, tokenizer, model_args, init_kwargs, is_trainable)",
+    "patch_processor(processor, tokenizer, model_args)",
+    "init_adapter(config, model, model_args, finetuning_args, is_trainable)",
+)
 def _model(module: ModuleType) -> None:
     """A Qwen2.5-VL configuration and processor become gaze ones, and `lora_target: gaze` becomes module names."""
     wrap_function_wrapper(module, "load_config", _load_config)
@@ -329,7 +374,11 @@ def _export(module: ModuleType) -> None:
     wrap_function_wrapper(module, "export_model", export_model)
 
 
-@touch("llamafactory.chat.hf_engine", "HuggingfaceEngine._process_args")
+@touch(
+    "llamafactory.chat.hf_engine",
+    "HuggingfaceEngine._process_args(model, tokenizer, processor, template, generating_args, messages, system, tools, "
+    "images)",
+)
 def _engine(module: ModuleType) -> None:
     """The images of a conversation may have maps, in a file of their own or as an alpha channel."""
 
@@ -344,7 +393,7 @@ def _engine(module: ModuleType) -> None:
     wrap_function_wrapper(module, "HuggingfaceEngine._process_args", process_args)
 
 
-@touch("llamafactory.chat.chat_model", "run_chat", "ChatModel.stream_chat")
+@touch("llamafactory.chat.chat_model", "run_chat", "ChatModel.stream_chat(messages, system, tools, images)")
 def _terminal(module: ModuleType) -> None:
     """In `llamafactory-cli chat`, and only there, messages may name image files."""
 
@@ -357,7 +406,16 @@ def _terminal(module: ModuleType) -> None:
     wrap_function_wrapper(module, "run_chat", run_chat)
 
 
-@touch("llamafactory.api.chat", "_process_request", "create_stream_chat_completion_response", "Image.open")
+@touch(
+    "llamafactory.api.chat",
+    "_process_request(request)",
+    "create_stream_chat_completion_response(request, chat_model)",
+    "Image.open",
+    "llamafactory.api.protocol:URL",
+    "llamafactory.api.protocol:ChatMessage",
+    "llamafactory.api.protocol:MultimodalInputItem",
+    "llamafactory.api.protocol:Role",
+)
 def _requests(module: ModuleType) -> None:
     """Requests to the API may have maps, once `_api` has let them in."""
     from llamafactory_gaze.integration import api
@@ -366,7 +424,7 @@ def _requests(module: ModuleType) -> None:
     wrap_function_wrapper(module, "create_stream_chat_completion_response", api.stream)
 
 
-@touch("llamafactory.api.app", "create_app", "ChatCompletionRequest")
+@touch("llamafactory.api.app", "create_app(chat_model)", "ChatCompletionRequest")
 def _api(module: ModuleType) -> None:
     """A server with a gaze model keeps the alpha channels of images, and takes the field `saliencies`."""
 
@@ -401,7 +459,7 @@ def _chat_box(module: ModuleType) -> None:
     wrap_function_wrapper(module, "create_chat_box", create_chat_box)
 
 
-@touch("llamafactory.webui.chatter", "WebChatModel.stream")
+@touch("llamafactory.webui.chatter", "WebChatModel.stream(chatbot, messages, lang, system, tools, image)")
 def _web_chat(module: ModuleType) -> None:
     def stream(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         from llamafactory_gaze.integration.chat import sees_gaze

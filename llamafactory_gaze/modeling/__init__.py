@@ -1,5 +1,6 @@
 """The model: Qwen2.5-VL whose visual tower takes in where people look.
 
+expected.py                  what it builds upon in transformers, looked up first
 configuration.py             the settings
 cross_attention.py           the paper's way in: E_sal and MHCA, the saliency calibrator
 score_modulation.py          its rivals inside the tower
@@ -14,6 +15,7 @@ processing_qwen2_5_vl_gaze.py  images, maps and prompts to the model's inputs
 registration.py              tells transformers' Auto classes
 """
 
+from llamafactory_gaze.modeling import expected  # noqa: F401 - first: says what transformers lacks
 from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeConfig, Qwen2_5_VLGazeVisionConfig
 from llamafactory_gaze.modeling.modeling_qwen2_5_vl_gaze import (
     Qwen2_5_VLGazeForConditionalGeneration,

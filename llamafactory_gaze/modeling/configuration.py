@@ -191,4 +191,4 @@ class Qwen2_5_VLGazeConfig(Qwen2_5_VLConfig):
         }
         values["text_config"].pop("model_type")
         # The choice of attention kernel is private state that to_dict leaves out.
-        return cls(**values, attn_implementation=config._attn_implementation_internal)
+        return cls(**values, attn_implementation=config._attn_implementation)

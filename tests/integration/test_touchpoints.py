@@ -39,7 +39,7 @@ def test_every_touchpoint_fits_the_installed_llamafactory(registry):
 @pytest.mark.parametrize("touchpoint", touchpoints.TOUCHPOINTS, ids=lambda touchpoint: touchpoint.module)
 def test_a_changed_llamafactory_is_named_when_a_recipe_asks_for_gaze(touchpoint, monkeypatch, registry):
     monkeypatch.setattr(touchpoints, "_pending", [])
-    touchpoints._apply(touchpoint)(ModuleType(touchpoint.module))
+    touchpoints._hook(touchpoint)(ModuleType(touchpoint.module))
     with pytest.raises(RuntimeError, match=r"expects .* as in version 0\.9\.5; version 0\.9\.5 does not") as error:
         parse(registry)
     assert f"{touchpoint.module}.{touchpoint.attributes[0]}" in str(error.value)
