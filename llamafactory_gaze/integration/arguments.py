@@ -104,6 +104,19 @@ class GazeArguments:
             )
         },
     )
+    gaze_image_cache: str | None = field(
+        default=None,
+        metadata={
+            "help": (
+                "A folder where the same output is kept in files, for more images than memory holds and for later runs "
+                "of the same model. Default: none."
+            )
+        },
+    )
+    gaze_image_cache_gb: float = field(
+        default=20.0,
+        metadata={"help": "The most that `gaze_image_cache` may take, in gigabytes; images not used the longest go."},
+    )
     gaze_card_results: str | None = field(
         default=None,
         metadata={"help": "In export: the results.json of eval.compare whose table the model card shows."},
@@ -153,7 +166,7 @@ class GazeArguments:
                 raise ValueError(
                     f"`{name}: {value!s:.60}` is not a list of blocks. Allowed: numbers from 0, e.g. [28]."
                 )
-        for name in ("gaze_card_results", "gaze_card_data"):
+        for name in ("gaze_card_results", "gaze_card_data", "gaze_image_cache"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and value and "\0" not in value):
                 raise ValueError(f"`{name}: {value!r:.60}` is not the name of a file, a folder or a data set.")
@@ -171,6 +184,9 @@ class GazeArguments:
 
         if type(self.gaze_cached_images) is not int or self.gaze_cached_images < 0:
             raise ValueError(f"`gaze_cached_images: {self.gaze_cached_images!s:.60}` is not a whole number from 0.")
+        size = self.gaze_image_cache_gb
+        if type(size) not in (int, float) or not 0 < size < float("inf"):
+            raise ValueError(f"`gaze_image_cache_gb: {size!r:.60}` is not a number of gigabytes above 0.")
 
     @property
     def settings(self) -> dict[str, Any]:

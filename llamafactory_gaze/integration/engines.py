@@ -27,9 +27,10 @@ def prepare_engine(gaze: GazeArguments, training_args: Any) -> None:
     Raises:
         ValueError: FSDP 1, or images that a process may know while the others wait for it.
     """
-    if gaze.gaze_cached_images and weights_are_spread(training_args):
+    cached = [name for name in ("gaze_cached_images", "gaze_image_cache") if getattr(gaze, name)]
+    if cached and weights_are_spread(training_args):
         raise ValueError(
-            f"`gaze_cached_images: {gaze.gaze_cached_images}` does not work with weights that are spread over the "
+            f"`{cached[0]}: {getattr(gaze, cached[0])}` does not work with weights that are spread over the "
             "processes (DeepSpeed ZeRO-3, FSDP): take it out, or use ZeRO-2 or DDP."
         )
     if training_args.fsdp:

@@ -349,7 +349,8 @@ def _init_adapter(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs:
     from llamafactory_gaze.integration.settings import record_settings
     from llamafactory_gaze.integration.training import print_parameters, resolve_targets
 
-    model.cache_images(model_args.gaze.gaze_cached_images)
+    gaze = model_args.gaze
+    model.cache_images(gaze.gaze_cached_images, gaze.gaze_image_cache, gaze.gaze_image_cache_gb)
     if not is_trainable:
         return wrapped(*args)
     resolved = resolve_targets(model, model_args, finetuning_args, is_deepspeed_zero3_enabled())

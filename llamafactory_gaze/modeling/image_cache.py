@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from llamafactory_gaze.modeling.feature_files import FeatureFiles
+
 
 Key = tuple[Any, ...]
 
@@ -17,11 +19,13 @@ class ImageCache:
     """The features of the last images, by content.
 
     Args:
-        images: how many are kept; the one that was not asked for the longest goes first.
+        images: how many are kept in memory; the one that was not asked for the longest goes first.
+        files: where more of them are kept, and for longer.
     """
 
-    def __init__(self, images: int) -> None:
+    def __init__(self, images: int, files: FeatureFiles | None = None) -> None:
         self.images = images
+        self.files = files
         self._features: OrderedDict[Key, Tensor] = OrderedDict()
         self._lock = Lock()
 
@@ -39,12 +43,14 @@ class ImageCache:
         images = pixel_values.split(grid_thw.prod(1).tolist())
         keys = [_key(image, grid) for image, grid in zip(images, grid_thw.tolist(), strict=True)]
         with self._lock:
-            new = {key: i for i, key in enumerate(keys) if key not in self._features}
+            new = {key: i for i, key in enumerate(keys) if not self._knows(key, pixel_values.device)}
             if new:
                 chosen = list(new.values())
                 computed = compute(torch.cat([images[i] for i in chosen]), grid_thw[chosen])
                 for key, part in zip(new, computed.split([len(images[i]) for i in chosen]), strict=True):
                     self._features[key] = part.clone()  # a view would keep the others of its batch as well
+                    if self.files is not None:
+                        self.files.put(key, part)
             for key in keys:
                 self._features.move_to_end(key)
             features = torch.cat([self._features[key] for key in keys])
@@ -52,9 +58,16 @@ class ImageCache:
                 self._features.popitem(last=False)
         return features
 
+    def _knows(self, key: Key, device: torch.device) -> bool:
+        if key not in self._features and self.files is not None and (found := self.files.get(key)) is not None:
+            self._features[key] = found.to(device)
+        return key in self._features
+
     def clear(self) -> None:
         with self._lock:
             self._features.clear()
+            if self.files is not None:
+                self.files.forget_maker()
 
     def __len__(self) -> int:
         return len(self._features)
@@ -65,4 +78,6 @@ class ImageCache:
 
 def _key(image: Tensor, grid: list[int]) -> Key:
     content = image.contiguous().cpu().view(torch.uint8).numpy().data
-    return (*grid, image.dtype, image.device, blake2b(content, digest_size=32).digest())
+    kind = image.device.type
+    autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+    return (*grid, image.dtype, str(image.device), autocast, blake2b(content, digest_size=32).hexdigest())

@@ -7,6 +7,7 @@ Each class overrides few things of its stock parent (transformers/models/qwen2_5
     Qwen2_5_VLGazeForConditionalGeneration  the same for generation
 """
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
 )
 
 from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeConfig
+from llamafactory_gaze.modeling.feature_files import FeatureFiles
 from llamafactory_gaze.modeling.image_cache import ImageCache
 from llamafactory_gaze.modeling.positions import IMAGE, VIDEO, positions_in_time
 from llamafactory_gaze.modeling.vision_tower import Qwen2_5_VLGazeVisionTransformer, ZeroInitMixin
@@ -93,18 +95,22 @@ class Qwen2_5_VLGazeForConditionalGeneration(ZeroInitMixin, Qwen2_5_VLForConditi
         self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
         self.post_init()
 
-    def cache_images(self, images: int) -> None:
-        """Keeps what the tower makes of the last images before gaze comes in, so that a new map needs the rest alone.
+    def cache_images(self, images: int, folder: str | None = None, gigabytes: float = 20.0) -> None:
+        """Keeps what the tower makes of images before gaze comes in, so that a new map needs the rest alone.
 
         The cache knows nothing of weights that change: in training it is used only where all that comes before gaze is
         frozen, else `train()` empties it. It helps with `gaze_fusion` cross_attention, score_modulation and text, whose
         images are the same with any map.
 
         Args:
-            images: how many are kept, 0 for none; an image of n patches takes n * d_vit numbers, 5 MB at 2,000 patches
-                of the 3B model in bfloat16.
+            images: how many are kept in memory, where the model is; an image of n patches takes n * d_vit numbers, 5 MB
+                at 2,000 patches of the 3B model in bfloat16.
+            folder: where features are kept in files as well, also for later runs with the same weights.
+            gigabytes: the most that the folder may take.
         """
-        self.model.visual.image_cache = ImageCache(images) if images else None
+        tower = self.model.visual
+        files = None if folder is None else FeatureFiles(Path(folder), gigabytes, tower.image_stage_digest)
+        tower.image_cache = ImageCache(images, files) if images or files else None
 
     def _expand_inputs_for_generation(self, *args: Any, **kwargs: Any) -> tuple[Tensor, dict[str, Any]]:
         """As the stock method, which repeats tensors for beams; LLaMA-Factory's `second_per_grid_ts` is a list."""

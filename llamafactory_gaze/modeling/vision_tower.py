@@ -22,10 +22,12 @@ seen before they need not run again (`image_cache.py`), and in training they are
 `gaze_stage` is the rest.
 """
 
+from hashlib import blake2b
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
+import transformers
 from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -36,6 +38,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from llamafactory_gaze import __version__
 from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeVisionConfig
 from llamafactory_gaze.modeling.fusions import FUSIONS, STOCK_TOWER
 from llamafactory_gaze.modeling.gaze import Gaze, PlainBlock, Positions, ZeroInitLinear
@@ -163,10 +166,23 @@ class Qwen2_5_VLGazeVisionTransformer(ZeroInitMixin, Qwen2_5_VisionTransformerPr
     def _first_gaze_block(self) -> int:
         return max(self.config.first_trained_block, 0)
 
+    def image_stage_digest(self) -> str:
+        """Another one for other weights of the image stage, another kernel, or another version of what runs it."""
+        digest = blake2b(digest_size=32)
+        for number, module in enumerate(self._image_stage_modules()):
+            for name, tensor in module.state_dict().items():
+                digest.update(f"{number} {name} {tensor.dtype} {[*tensor.shape]} ".encode())
+                digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        run_by = (self.config._attn_implementation, torch.__version__, transformers.__version__, __version__)
+        layout = (self.window_size, self.patch_size, self.spatial_merge_size, [*self.fullatt_block_indexes])
+        return f"{digest.hexdigest()} {run_by} {layout}"
+
+    def _image_stage_modules(self) -> list[nn.Module]:
+        return [self.patch_embed, *self.blocks[: self._first_gaze_block]]
+
     def _image_stage_is_frozen(self) -> bool:
         """Whether nothing that is trained comes before gaze, so that no gradient need go there."""
-        stage = [self.patch_embed, *self.blocks[: self._first_gaze_block]]
-        return not any(parameter.requires_grad for module in stage for parameter in module.parameters())
+        return not any(p.requires_grad for module in self._image_stage_modules() for p in module.parameters())
 
     def _image_stage_is_known(self, frozen: bool, kwargs: dict[str, Any]) -> bool:
         """Whether the image stage is a function of the image alone, and nobody wants to see inside."""

@@ -29,11 +29,14 @@ def harmless(key, value) -> bool:
         return whole and value >= 0
     if key == "gaze_rope":
         return value is None or isinstance(value, bool)
-    if key in ("gaze_card_results", "gaze_card_data"):
+    if key == "gaze_image_cache_gb":
+        return type(value) in (int, float) and 0 < value < float("inf")
+    if key in ("gaze_card_results", "gaze_card_data", "gaze_image_cache"):
         return value is None or (isinstance(value, str) and bool(value) and "\0" not in value)
     choices = {
         "gaze_preset": (None, "paper"), "gaze_fusion": (None, "cross_attention"), "gaze_query": (None, "patch"),
-        "gaze_norm": (None,), "gaze_ablation": ("none", "off", "shuffle"), "gaze_train_calibrator": (),
+        "gaze_norm": (None,), "gaze_scope": (None,), "gaze_ablation": ("none", "off", "shuffle"),
+        "gaze_train_calibrator": (),
     }  # fmt: skip
     if key == "gaze_ablation" and value is False:
         return True  # a bare `off` of YAML
