@@ -5,19 +5,17 @@
 Both towers have the shape of Qwen2.5-VL-3B's with random weights. Both train LoRA on the MLP of block 28 and on all
 later blocks. Ours has a calibrator in block 28, trained in full, and remembers what it makes of an image before: each
 image of the paper is seen about 26 times, so nearly every step finds its own. Each runs with and without gradient
-checkpointing, as LLaMA-Factory switches it on, in a process of its own, whose peak memory above the model's counts.
+checkpointing, as LLaMA-Factory switches it on, in a process of its own. Memory is the largest that tensors took at once
+during a step, the model and its input apart.
 """
 
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Event, Thread
+from functools import partial
 from typing import Annotated
 
-import psutil
 import torch
 import typer
 from peft import LoraConfig, get_peft_model
@@ -25,7 +23,8 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
 
-from benchmarks.frame import Result, in_child
+from benchmarks.frame import Result, in_child, seconds
+from benchmarks.frame.memory import peak_of_tensors
 from benchmarks.regazing import TOWER
 from llamafactory_gaze.modeling import Qwen2_5_VLGazeVisionTransformer
 from llamafactory_gaze.modeling.image_cache import ImageCache
@@ -58,39 +57,24 @@ def make_tower(ours: bool, checkpointing: bool) -> nn.Module:
 
 
 def steps(ours: bool, checkpointing: bool, patches: int, images: int, repeats: int) -> dict[str, float]:
-    """Median seconds of a step, and peak memory above what the model takes, in GiB."""
+    """Median seconds of a step, and the largest memory of tensors in one above what the model takes, in MiB."""
     tower = make_tower(ours, checkpointing)
     side = max(1, round((patches / 4) ** 0.5)) * 2
     grid = torch.tensor([[1, side, side]] * images)
     colours = torch.randn(images * side * side, 3 * TOWER.saliency_width)
-    times = []
-    with peak_memory() as sizes:
-        for i in range(repeats + 1):
-            generator = torch.Generator().manual_seed(i)
-            saliency = torch.rand(len(colours), TOWER.saliency_width, generator=generator)
-            values = torch.cat([colours, saliency], dim=1) if ours else colours
-            start = time.perf_counter()
-            tower(values, grid).pooler_output.square().mean().backward()
-            times.append(time.perf_counter() - start)
-            tower.zero_grad()
-    return {"seconds": statistics.median(times[1:]), "memory": (max(sizes) - sizes[0]) / 2**30}
 
+    def seen(i: int) -> torch.Tensor:
+        """The same images with other maps."""
+        saliency = torch.rand(len(colours), TOWER.saliency_width, generator=torch.Generator().manual_seed(i))
+        return torch.cat([colours, saliency], dim=1) if ours else colours
 
-@contextmanager
-def peak_memory() -> Iterator[list[int]]:
-    """Within the block, the memory of this process in bytes is written down every few milliseconds."""
-    process, ended = psutil.Process(), Event()
-    sizes = [process.memory_info().rss]
+    def step(values: torch.Tensor) -> None:
+        tower(values, grid).pooler_output.square().mean().backward()
+        tower.zero_grad()
 
-    def watch() -> None:
-        while not ended.wait(0.005):
-            sizes.append(process.memory_info().rss)
-
-    thread = Thread(target=watch, daemon=True)
-    thread.start()
-    yield sizes
-    ended.set()
-    thread.join()
+    step(seen(0))
+    times = [seconds(partial(step, seen(i)))[0] for i in range(1, repeats + 1)]
+    return {"seconds": statistics.median(times), "memory": peak_of_tensors(partial(step, seen(0)))}
 
 
 def measure(
@@ -104,4 +88,4 @@ def measure(
         named = ("ours, image known", "the stock tower with LoRA on the same layers")
         yield Result(f"step {how}", "s", found["seconds"], stock["seconds"], *named, TIME_TARGET)
         memory = f"peak memory above the model's, {how}"
-        yield Result(memory, "GiB", found["memory"], stock["memory"], *named, MEMORY_TARGET)
+        yield Result(memory, "MiB", found["memory"], stock["memory"], *named, MEMORY_TARGET)
