@@ -1,7 +1,7 @@
 """The licences of all packages that the project needs, as their own metadata state them.
 
-    python -m supply.licences make    writes docs/licences.md from the packages installed here
-    python -m supply.licences check   is every package that is needed here in that file?
+python -m supply.licences make    writes docs/licences.md from the packages installed here
+python -m supply.licences check   is every package that is needed here in that file?
 """
 
 import re
@@ -74,7 +74,9 @@ def table(names: Iterable[str]) -> str:
         text = licence(name)
         found = kind(text)
         mark = f"**{found}**: {MEANING[found]}" if found else ""
-        rows.append(f"| {name} | {metadata(name)['Version']} | {text or 'not stated'} | {mark} |".replace("|  |", "| |"))
+        rows.append(
+            f"| {name} | {metadata(name)['Version']} | {text or 'not stated'} | {mark} |".replace("|  |", "| |")
+        )
     return "\n".join(rows) + "\n"
 
 

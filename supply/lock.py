@@ -78,7 +78,15 @@ def make() -> None:
 
 
 def _compile(path: Path, title: str, extras: frozenset[str], left_out: set[str]) -> None:
-    options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-annotate", "--no-header", "--quiet"]
+    options = [
+        "--universal",
+        "--python-version",
+        "3.11",
+        "--generate-hashes",
+        "--no-annotate",
+        "--no-header",
+        "--quiet",
+    ]
     options += ["--no-emit-index-url", "--no-emit-find-links", "--no-config", "--constraints", str(CONSTRAINTS)]
     options += [part for extra in sorted(extras) for part in ("--extra", extra)]
     options += [part for name in sorted(left_out) for part in ("--no-emit-package", name)]
