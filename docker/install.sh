@@ -51,7 +51,7 @@ locked() {
 
 packages() {
   [ -x "$VENV/bin/python" ] || python3 -m venv "$VENV"
-  locked
+  locked "$@"
   if [ "$DEVICE" = gpu ]; then
     # flash-attn is compiled against the torch that is installed; a prebuilt file from elsewhere would be unpinned.
     pip_install ninja

