@@ -70,8 +70,8 @@ def table(names: Iterable[str]) -> str:
 INTRODUCTION = """\
 # Licences
 
-llamafactory-gaze is under Apache-2.0. It contains no code of the packages below; pip fetches them from their owners. The
-list is what their metadata state, written by `make licences` on Linux; it is no legal advice.
+llamafactory-gaze is under Apache-2.0. It contains no code of the packages below; pip fetches them from their owners.
+The list is what their metadata state, written by `make licences` on Linux; it is no legal advice.
 
 Marked are licences that ask more than to keep the notices. To run them asks nothing; to pass them on, as an image or an
 installer that holds them does, asks what is written there.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLTextConfig
@@ -41,14 +42,47 @@ def run_tower(module: Qwen2_5_VLGazeVisionTransformer, grid: tuple[int, int], wi
     """One image through the tower. On meta, the layout, which is read as numbers, is made on the CPU."""
     n, device = grid[0] * grid[1], next(module.parameters()).device
     shape = torch.tensor([[1, *grid]])
-    with torch.device("cpu"):
+    if device.type == "meta":
         module.rotary_pos_emb.to_empty(device="cpu")
-        layout = module.layout(shape, torch.device("cpu"))
+    layout = module.layout(shape, torch.device("cpu"))
     layout = layout._replace(position_embeddings=tuple(each.to(device) for each in layout.position_embeddings))
     config = module.config
-    features = module.image_stage(torch.empty(n, 3 * config.saliency_width, device=device), shape, layout)
-    gaze = Gaze(torch.empty(n, config.saliency_width, device=device), layout.cu_seqlens) if with_map else None
+    options = {"device": device, "dtype": module.dtype}
+    layout = layout._replace(position_embeddings=tuple(each.to(module.dtype) for each in layout.position_embeddings))
+    with torch.no_grad():
+        features = module.image_stage(torch.zeros(n, 3 * config.saliency_width, **options), shape, layout)
+    gaze = Gaze(torch.zeros(n, config.saliency_width, **options), layout.cu_seqlens) if with_map else None
     return module.gaze_stage(features, layout, gaze).pooler_output
+
+
+def trained(module: Qwen2_5_VLGazeVisionTransformer, rank: int = 16) -> Qwen2_5_VLGazeVisionTransformer:
+    """As stage 1 trains the tower: calibrators in full, LoRA on the MLP of block 28 and on all that follows."""
+    first = module.config.first_trained_block
+    targets = [f"blocks.{first}.mlp.{name}_proj" for name in ("gate", "up", "down")]
+    for i in range(first + 1, module.config.depth):
+        targets += [f"blocks.{i}.{name}" for name in ("attn.qkv", "attn.proj")]
+        targets += [f"blocks.{i}.mlp.{name}_proj" for name in ("gate", "up", "down")]
+    module.requires_grad_(False)
+    with next(module.parameters()).device:
+        inject_adapter_in_model(LoraConfig(r=rank, target_modules=targets), module)
+    module.blocks[first].calibrator.requires_grad_(True)
+    return module.train()
+
+
+def kept(run: Callable[[], Any]) -> int:
+    """Bytes that autograd keeps for the backward run, weights left out, each storage once."""
+    storages: dict[int, tuple[Any, int]] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if not isinstance(tensor, torch.nn.Parameter) and not (tensor.is_leaf and tensor.requires_grad):
+            storage = tensor.untyped_storage()
+            storages[storage._cdata] = (storage, storage.nbytes())  # held, so that no other gets its number
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        result = run()
+    del result
+    return sum(size for _, size in storages.values())
 
 
 def flops(run: Callable[[], Any]) -> int:

@@ -21,7 +21,7 @@ def attention(queries: int, keys: int, width: int) -> int:
 
 
 def window_pairs(grid: tuple[int, int], tower: Tower) -> int:
-    """Pairs of patches that share a window, in an image of (rows, columns) patches; windows at its edges are smaller."""
+    """Pairs of patches that share a window, in an image of (rows, columns) patches; those at its edges are smaller."""
     sides = ([tower.window] * (n // tower.window) + [n % tower.window] for n in grid)
     squares = [sum(side**2 for side in each) for each in sides]
     return squares[0] * squares[1]
@@ -85,9 +85,9 @@ class Step:
 
 
 def step(grid: tuple[int, int], tokens: int, shape: Shape, known: bool = False, checkpointing: bool = False) -> Step:
-    """Stage 1 and 2 alike: LoRA's own products (rank 16) are below 1% and left out.
+    """Stage 1, where the language model is frozen; stage 2 costs the same but for LoRA's own products (rank 16).
 
-    Backward of a frozen matrix costs what its forward does (the gradient of its input), of a trained one twice that,
+    Those are 2% of the gaze stage and left out. Backward of a frozen matrix costs what its forward does (the gradient of its input), of a trained one twice that,
     and of attention twice that.  Block 28's own attention lies before all that is trained.
 
     Args:
@@ -104,8 +104,7 @@ def step(grid: tuple[int, int], tokens: int, shape: Shape, known: bool = False, 
         forward += block(grid, tower, i in tower.full)
         if i == first:
             backward += linear(n, (d, 3 * tower.inner))
-            # E_sal, keys and values want the gradient of the matrix alone, the other two that of their input too
-            backward += linear(n, (tower.saliency, d), (d, 2 * d)) + 2 * linear(n, (d, 2 * d)) + 2 * attention(n, n, d)
+            backward += linear(n, (tower.saliency, d)) + 2 * linear(n, (d, 4 * d)) + 2 * attention(n, n, d)
             forward += calibrator(grid, tower)
         else:
             backward += linear(n, (d, 4 * d), (d, 3 * tower.inner)) + 8 * d * pairs[i in tower.full]
