@@ -27,15 +27,23 @@ def tower_module(tower: Tower, device: str = "meta", **gaze: Any) -> Qwen2_5_VLG
         return Qwen2_5_VLGazeVisionTransformer(config)
 
 
-def language_module(language: Language) -> Qwen2_5_VLTextModel:
+def language_module(language: Language, device: str = "meta") -> Qwen2_5_VLTextModel:
     config = Qwen2_5_VLTextConfig(
         hidden_size=language.width, intermediate_size=language.inner, num_hidden_layers=language.layers,
         num_attention_heads=language.heads, num_key_value_heads=language.kv_heads, vocab_size=language.vocabulary,
         rope_parameters={"rope_type": "default", "mrope_section": [16, 24, 24], "rope_theta": 1e6},
     )  # fmt: skip
     config._attn_implementation = "sdpa"
-    with torch.device("meta"):
+    with torch.device(device):
         return Qwen2_5_VLTextModel(config)
+
+
+def run_language(module: Qwen2_5_VLTextModel, tokens: int) -> Tensor:
+    """Tokens whose embeddings want a gradient, as those of an image do; without the vocabulary at the end."""
+    width, device = module.config.hidden_size, next(module.parameters()).device
+    embeddings = torch.zeros(1, tokens, width, dtype=module.dtype, device=device, requires_grad=True)
+    positions = torch.arange(tokens, device=device).expand(3, 1, tokens)
+    return module(inputs_embeds=embeddings * 1, position_ids=positions, use_cache=False).last_hidden_state
 
 
 def run_tower(module: Qwen2_5_VLGazeVisionTransformer, grid: tuple[int, int], with_map: bool = True) -> Tensor:
@@ -69,20 +77,18 @@ def trained(module: Qwen2_5_VLGazeVisionTransformer, rank: int = 16) -> Qwen2_5_
     return module.train()
 
 
-def kept(run: Callable[[], Any]) -> int:
-    """Bytes that autograd keeps for the backward run, weights left out, each storage once."""
-    storages: dict[int, tuple[Any, int]] = {}
+def kept(module: torch.nn.Module, run: Callable[[], Any]) -> int:
+    """Bytes that autograd keeps for the backward run, each storage once and the weights left out; on the CPU."""
+    weights = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
+    storages: dict[int, torch.UntypedStorage] = {}  # held until the end, so that no other gets the place of one
 
     def keep(tensor: Tensor) -> Tensor:
-        if not isinstance(tensor, torch.nn.Parameter) and not (tensor.is_leaf and tensor.requires_grad):
-            storage = tensor.untyped_storage()
-            storages[storage._cdata] = (storage, storage.nbytes())  # held, so that no other gets its number
+        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        result = run()
-    del result
-    return sum(size for _, size in storages.values())
+        run()
+    return sum(storage.nbytes() for place, storage in storages.items() if place not in weights)
 
 
 def flops(run: Callable[[], Any]) -> int:

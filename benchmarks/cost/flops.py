@@ -85,10 +85,11 @@ class Step:
 
 
 def step(grid: tuple[int, int], tokens: int, shape: Shape, known: bool = False, checkpointing: bool = False) -> Step:
-    """Stage 1, where the language model is frozen; stage 2 costs the same but for LoRA's own products (rank 16).
+    """Stage 1, where the language model is frozen; in stage 2 LoRA's own products come on top there.
 
-    Those are 2% of the gaze stage and left out. Backward of a frozen matrix costs what its forward does (the gradient of its input), of a trained one twice that,
-    and of attention twice that.  Block 28's own attention lies before all that is trained.
+    Those of rank 16 are 2% of the gaze stage and left out. Backward of a frozen matrix costs what its forward does (the
+    gradient of its input), of a trained one twice that, and of attention twice that. Block 28's own attention lies
+    before all that is trained.
 
     Args:
         known: whether the image stage comes out of the image cache.
