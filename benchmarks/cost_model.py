@@ -2,8 +2,8 @@
 
     python -m benchmarks cost_model [--patches 1024 --patches 2048]
 
-"ours" is the time measured on the tower of the 3B's shape (random weights, float32, one image with a map), "peer" what the
-model predicts: its operations through the speed of a matrix product of the tower's own sizes, measured in the same run.
+"ours" is the time measured on the tower of the 3B's shape (random weights, float32, one image with a map), "peer" what
+the model predicts: its operations through the speed of a matrix product of the tower's own sizes, measured in the same run.
 The tables of docs/cost_model.md are made by `python -m benchmarks.cost.tables`.
 """
 
@@ -34,10 +34,7 @@ def best(run: Callable[[], object], repeats: int) -> float:
 
 
 def measure(
-    patches: Annotated[list[int], typer.Option(help="of the image; squares of a multiple of 8 are exact")] = [
-        1024,
-        2304,
-    ],  # noqa: B006
+    patches: Annotated[list[int], typer.Option(help="rounded down to whole windows")] = [1024, 2304],  # noqa: B006
     repeats: Annotated[int, typer.Option(help="of each, the fastest counts")] = 2,
 ) -> Iterator[Result]:
     shape = SHAPES["3B"]
