@@ -36,17 +36,17 @@ system() {
 # Every file of a package must have a hash that its lock names. The locks leave out torch, whose wheels for CPUs come from
 # another index than those for GPUs; its version is pinned, and for a GPU those of the CUDA packages that it brings.
 locked() {
-  local lock locks=()
-  for lock in lock.txt "$@"; do
-    locks+=(--requirement "docker/$lock")
-  done
+  local lock hashes=(--quiet --require-hashes --no-deps --no-build-isolation)
   pip_install --quiet pip setuptools # builds the few packages that come as source
-  pip_install --quiet --require-hashes --no-deps --no-build-isolation "${locks[@]}"
+  pip_install "${hashes[@]}" --requirement docker/lock.txt
   if [ "$DEVICE" = cpu ] && [ -n "$TORCH_INDEX" ]; then
     pip_install --quiet --no-deps --index-url "$TORCH_INDEX" torch torchaudio torchvision
   else
     pip_install --quiet torch torchaudio torchvision
   fi
+  for lock in "$@"; do # behind torch, which some need to be built
+    pip_install "${hashes[@]}" --requirement "docker/$lock"
+  done
 }
 
 packages() {
