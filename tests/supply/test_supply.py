@@ -111,7 +111,7 @@ def test_ci_and_image_install_by_hash_and_by_nothing_else():
     installs = [line for line in installs if line not in by_hash]
     loose = {word for line in installs for word in line.partition("#")[0].split() if re.fullmatch(r"[a-z]+", word)}
     assert loose == {"pip", "setuptools", "torch", "torchaudio", "torchvision"}
-    assert "\n  locked\n" in script[script.index("\npackages() {") :]
+    assert '\n  locked "$@"\n' in script[script.index("\npackages() {") :]
 
 
 def test_every_package_that_is_needed_has_its_licence_in_the_list():
