@@ -5,7 +5,7 @@ VLLM_VENV ?= .venv-vllm
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo bench bench-table test test-fast test-vllm quality style container neighbours
+.PHONY: demo bench bench-table test test-fast test-vllm quality style container neighbours lock licences
 
 demo: $(VENV)/.installed  ## the whole experiment on the embedded, simulated demo (10 minutes on 2 cores)
 	$(BIN)/llamafactory-gaze demo
@@ -38,14 +38,24 @@ quality: $(VENV)/.installed  ## format, lint and types, as pre-commit checks the
 
 container: $(VENV)/.installed  ## the steps of the Dockerfile as far as they go without Docker (docs/container.md)
 	DEVICE=gpu VENV=$(VENV) docker/install.sh resolve
+	$(BIN)/python -m supply.lock check
+	$(BIN)/python -m supply.licences check
 	docker/rehearse.sh $(VENV)
+
+lock: $(VENV)/.installed  ## docker/lock.txt and docker/lock-dev.txt anew from setup.py and docker/constraints.txt, in seconds
+	$(BIN)/python -m supply.lock make
+
+licences: $(VENV)/.installed  ## docs/licences.md anew from the packages that are installed
+	$(BIN)/python -m supply.licences make
 
 style: $(VENV)/.installed  ## mend format and lint
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-$(VENV)/.installed: setup.py
+# Each file of a package is compared with its hash in the locks. torch's are not in them: docs/container.md says why.
+$(VENV)/.installed: setup.py docker/constraints.txt docker/lock.txt docker/lock-dev.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[dev,java-meteor]'
+	VENV=$(VENV) TORCH_INDEX= docker/install.sh locked lock-dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip check
 	touch $@

@@ -2,7 +2,8 @@
 # The steps of the Dockerfile. They also run without Docker; `make container` does so in CI.
 #
 #   docker/install.sh system     packages of Debian or Ubuntu, as root: WordNet; for a GPU also Python and a compiler
-#   docker/install.sh packages   a virtual environment with the packages of docker/constraints.txt
+#   docker/install.sh packages   a virtual environment with the packages of docker/lock.txt, and torch
+#   docker/install.sh locked [lock-dev.txt]   these alone, and those of another lock, into an environment that is there
 #   docker/install.sh project    this clone in it, and WordNet for NLTK's METEOR
 #   docker/install.sh check      do versions, packages and commands fit together?
 #   docker/install.sh resolve    asks pip what `packages` would install, and whether all of it is pinned; installs nothing
@@ -22,7 +23,6 @@ pip_install() {
   "$VENV/bin/python" -m pip install --disable-pip-version-check --constraint docker/constraints.txt "$@"
 }
 
-
 system() {
   local packages=(wordnet-base)
   if [ "$DEVICE" = gpu ]; then
@@ -33,13 +33,25 @@ system() {
   rm -rf /var/lib/apt/lists/*
 }
 
+# Every file of a package must have a hash that its lock names. The locks leave out torch, whose wheels for CPUs come from
+# another index than those for GPUs; its version is pinned, and for a GPU those of the CUDA packages that it brings.
+locked() {
+  local lock hashes=(--quiet --require-hashes --no-deps --no-build-isolation)
+  pip_install --quiet pip setuptools # builds the few packages that come as source
+  pip_install "${hashes[@]}" --requirement docker/lock.txt
+  if [ "$DEVICE" = cpu ] && [ -n "$TORCH_INDEX" ]; then
+    pip_install --quiet --no-deps --index-url "$TORCH_INDEX" torch torchaudio torchvision
+  else
+    pip_install --quiet torch torchaudio torchvision
+  fi
+  for lock in "$@"; do # behind torch, which some need to be built
+    pip_install "${hashes[@]}" --requirement "docker/$lock"
+  done
+}
+
 packages() {
   [ -x "$VENV/bin/python" ] || python3 -m venv "$VENV"
-  pip_install --quiet pip setuptools
-  if [ "$DEVICE" = cpu ] && [ -n "$TORCH_INDEX" ]; then
-    pip_install --no-deps --index-url "$TORCH_INDEX" torch torchaudio torchvision
-  fi
-  pip_install "$PROJECT"
+  locked "$@"
   if [ "$DEVICE" = gpu ]; then
     # flash-attn is compiled against the torch that is installed; a prebuilt file from elsewhere would be unpinned.
     pip_install ninja
@@ -82,9 +94,9 @@ case "$DEVICE" in
     ;;
 esac
 case "${1:-}" in
-  system | packages | project | check | resolve) "$1" ;;
+  system | packages | locked | project | check | resolve) "$@" ;;
   *)
-    echo "Unknown step '${1:-}': write docker/install.sh system, packages, project, check or resolve." >&2
+    echo "Unknown step '${1:-}': write docker/install.sh system, packages, locked, project, check or resolve." >&2
     exit 2
     ;;
 esac

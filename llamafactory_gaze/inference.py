@@ -180,7 +180,7 @@ def _load(kind: Any, model: Source, **options: Any) -> tuple[Any, Any, list[str]
     """
     try:
         with _quiet():
-            loaded, report = kind.from_pretrained(model, output_loading_info=True, **options)
+            loaded, report = kind.from_pretrained(model, output_loading_info=True, use_safetensors=True, **options)
         processor = AutoProcessor.from_pretrained(model)
     except OSError as error:
         raise InferenceError(f"The model {model} cannot be loaded: {_first_line(error)}") from error

@@ -82,7 +82,15 @@ class Encoder:
 
         path, layer = self.model.path, self.model.layer
         with _quiet_transformers():
-            encoder = SentenceTransformer(str(path), device="cpu", local_files_only=True)
+            try:
+                encoder = SentenceTransformer(
+                    str(path), device="cpu", local_files_only=True, model_kwargs={"use_safetensors": True}
+                )
+            except OSError as error:
+                reason = str(error).strip().partition("\n")[0]
+                raise MetricUnavailableError(
+                    f"the model in {path} cannot be loaded; expected weights as safetensors ({reason})"
+                ) from error
         pre_tokenizer = encoder.tokenizer.backend_tokenizer.pre_tokenizer
         if self.prefix_space and hasattr(pre_tokenizer, "add_prefix_space"):
             pre_tokenizer.add_prefix_space = True

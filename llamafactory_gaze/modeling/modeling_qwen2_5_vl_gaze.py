@@ -95,6 +95,11 @@ class Qwen2_5_VLGazeForConditionalGeneration(ZeroInitMixin, Qwen2_5_VLForConditi
         self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
         self.post_init()
 
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As the stock method, but from safetensors alone: other files of weights are pickled, and could hold code."""
+        return super().from_pretrained(*args, **{**kwargs, "use_safetensors": True})
+
     def cache_images(self, images: int, folder: str | None = None, gigabytes: float = 20.0) -> None:
         """Keeps what the tower makes of images before gaze comes in, so that a new map needs the rest alone.
 

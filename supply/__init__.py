@@ -1,0 +1,1 @@
+"""Where our packages come from: their hashes (lock.py) and their licences (licences.py)."""
