@@ -5,7 +5,7 @@ VLLM_VENV ?= .venv-vllm
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo bench bench-table test test-fast test-vllm quality style container neighbours lock licences
+.PHONY: demo bench bench-table test test-fast test-vllm quality style container neighbours compatibility lock licences
 
 demo: $(VENV)/.installed  ## the whole experiment on the embedded, simulated demo (10 minutes on 2 cores)
 	$(BIN)/llamafactory-gaze demo
@@ -28,6 +28,9 @@ bench-table: $(VENV)/.installed  ## the results of the benchmarks into docs/perf
 neighbours: $(VENV)/.installed  ## LLaMA-Factory's tests, transformers' tests: LLAMAFACTORY=checkout, TRANSFORMERS=checkout
 	$(if $(LLAMAFACTORY),$(BIN)/python -m tests.neighbours.compare_llamafactory $(LLAMAFACTORY))
 	$(if $(TRANSFORMERS),TRANSFORMERS=$(TRANSFORMERS) $(BIN)/python -m pytest tests/neighbours/transformers_common.py)
+
+compatibility: $(VENV)/.installed  ## the oldest and newest supported versions, into docs/compatibility.md (10 minutes)
+	$(BIN)/python -m tests.compatibility.run
 
 quality: $(VENV)/.installed  ## format, lint and types, as pre-commit checks them
 	$(BIN)/ruff format --check .
