@@ -26,7 +26,7 @@ from typing import Any
 from uuid import uuid4
 
 from llamafactory_gaze.data.entries import Entry, find_groups, read_rows
-from llamafactory_gaze.data.folders import building_folder, refuse_others_files, replace_folder
+from llamafactory_gaze.data.folders import refuse_others_files, replace_folder
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.data.validation.files import Locator
 
@@ -102,7 +102,7 @@ def share_dataset(options: ShareOptions) -> Shared:
     shared = Shared(options, parts, rows, _card_text(entries[0], plain, options))
     output = options.output.resolve()
     output.parent.mkdir(parents=True, exist_ok=True)
-    building = building_folder(output)
+    building = output.with_name(f".{output.name}.building-{uuid4().hex[:8]}")
     try:
         building.mkdir()
         for entry, part in zip(entries, shared.parts, strict=True):

@@ -145,8 +145,7 @@ def _recipe_keys(module: ModuleType) -> None:
 
 
 def _parse_args(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> tuple[Any, ...]:
-    from llamafactory.hparams import DataArguments, FinetuningArguments, ModelArguments, TrainingArguments, parser
-    from transformers.trainer_utils import get_last_checkpoint
+    from llamafactory.hparams import DataArguments, FinetuningArguments, ModelArguments, TrainingArguments
 
     from llamafactory_gaze.integration.arguments import GazeArguments, check_ray, check_recipe
 
@@ -160,14 +159,11 @@ def _parse_args(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: A
         check_ray(parsed[0], args[1] if len(args) > 1 else None)
         return parsed
     wants_gaze = check_recipe(gaze, model_args, data_args, of(FinetuningArguments), of(TrainingArguments))
-    parser.get_last_checkpoint = get_last_checkpoint
     if wants_gaze:
-        from llamafactory_gaze.integration.checkpoints import last_whole_checkpoint
         from llamafactory_gaze.versions import check_versions
 
         check_versions()
         check_touchpoints()
-        parser.get_last_checkpoint = last_whole_checkpoint
         if (training_args := of(TrainingArguments)) is not None:
             from llamafactory_gaze.integration.engines import prepare_engine
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
+from uuid import uuid4
 
 from llamafactory_gaze.data.fixations import read_fixations
-from llamafactory_gaze.data.folders import building_folder, refuse_others_files, replace_folder
+from llamafactory_gaze.data.folders import refuse_others_files, replace_folder
 from llamafactory_gaze.data.maps.files import Track, file_of, write_maps
 from llamafactory_gaze.data.maps.geometry import Size
 from llamafactory_gaze.data.maps.options import MapOptions, MapsOf
@@ -60,7 +61,7 @@ def make_heatmaps(options: HeatmapOptions, track: Track = lambda items, _: items
 
     output = options.output.resolve()
     output.parent.mkdir(parents=True, exist_ok=True)
-    building = building_folder(output)
+    building = output.with_name(f".{output.name}.building-{uuid4().hex[:8]}")
     try:
         write_maps(building, {one.name: partial(file_of, plan, one) for one in made}, options.jobs, track)
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"

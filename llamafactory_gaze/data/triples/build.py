@@ -11,7 +11,6 @@ from typing import Any
 from uuid import uuid4
 
 from llamafactory_gaze.data import registry
-from llamafactory_gaze.data.folders import building_folder
 from llamafactory_gaze.data.maps.files import Track
 from llamafactory_gaze.data.photographs import photograph_size
 from llamafactory_gaze.data.registry import SPLITS, key_of
@@ -98,7 +97,7 @@ def build_dataset(options: DatasetOptions, track: Track = lambda items, _: items
         check_split(sides["stage1"] + sides["stage2"], sides["test"], options.split)
 
     options.dataset_dir.mkdir(parents=True, exist_ok=True)
-    building = building_folder(options.dataset_dir / options.name)
+    building = options.dataset_dir / f".{options.name}.building-{uuid4().hex[:8]}"
     try:
         _write_files(building, built, track)
         pseudonyms.refuse_ids(building / options.name, inputs.ids)
