@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from click import Context
 from typer.core import TyperGroup
 
 
@@ -46,7 +45,7 @@ def errors_as_sentences(*errors: type[Exception]) -> Iterator[None]:
 class Commands(TyperGroup):
     """Commands that a full disk, a missing right and the like end with a sentence."""
 
-    def invoke(self, ctx: Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except OSError as error:

@@ -154,7 +154,7 @@ def _parse_args(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: A
 
 
 def _set_aside_checkpoints(training_args: Any) -> None:
-    """LLaMA-Factory looks for the last checkpoint once the recipe is parsed; it shall find none that is half written."""
+    """Before LLaMA-Factory looks for the last checkpoint: it shall find none that is half written."""
     resumes = training_args is not None and training_args.do_train and training_args.resume_from_checkpoint is None
     if resumes and not getattr(training_args, "overwrite_output_dir", False):
         from llamafactory_gaze.integration.checkpoints import set_aside_incomplete
