@@ -23,7 +23,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 _NAMED_FILE = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]*)=(.+)", re.DOTALL)
 _RESERVED = ("dataset", "scores", "people")  # have another meaning in the outputs
 
-BAD_INPUT, CONDITION_HOLDS = 2, 3  # exit codes
+FAILED, BAD_INPUT, CONDITION_HOLDS = 1, 2, 3  # exit codes
 
 TITLE = "Captions with and without gaze"
 SYSTEMS, SCORES, CS, OUTPUT = "What to compare", "Scores", "Token cosine (CS)", "Output"
@@ -190,11 +190,12 @@ def compare(
 
     Predictions are LLaMA-Factory's generated_predictions.jsonl, or JSON lines, JSON or CSV with a caption and an id.
 
-    Exit codes: 0 done, 2 bad input, 3 a condition of --fail-if holds.
+    Exit codes: 0 done, 1 a file could not be written or read, 2 bad input, 3 a condition of --fail-if holds.
     """
     from rich.console import Console
 
     from eval.errors import InputError, MetricUnavailableError
+    from llamafactory_gaze.os_errors import in_words
 
     errors = Console(stderr=True)
     try:
@@ -202,6 +203,11 @@ def compare(
     except (InputError, MetricUnavailableError) as error:
         errors.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(BAD_INPUT) from None
+    except OSError as error:
+        if error.errno is None:
+            raise
+        errors.print(f"Error: {in_words(error)}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(FAILED) from None
     for text in broken:
         errors.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
     if broken:

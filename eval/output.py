@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from eval.errors import InputError
+from llamafactory_gaze.data.folders import building_beside
 
 
 def check_output(folder: Path) -> None:
@@ -25,15 +25,12 @@ def all_or_nothing(folder: Path) -> Iterator[Path]:
     """A temporary folder beside `folder`, whose files move there when the block ends well and vanish when it does not.
 
     Other files in `folder` stay. Files move in the order in which they were written, so the last one says that all
-    are there.
+    are there; a former one is taken away first.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = folder.parent / f".{folder.name}.{os.getpid()}.partial"
-    staging.mkdir()
-    try:
+    with building_beside(folder) as staging:
         yield staging
         folder.mkdir(exist_ok=True)
-        for path in sorted(staging.iterdir(), key=lambda path: path.stat().st_mtime_ns):
+        files = sorted(staging.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        (folder / files[-1].name).unlink(missing_ok=True)
+        for path in files:
             path.replace(folder / path.name)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)

@@ -4,6 +4,7 @@ A step that has ended well is not run again unless its command, a file that it r
 One that was killed begins anew, or goes on from its last checkpoint where LLaMA-Factory has saved one.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -22,7 +23,13 @@ import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from llamafactory_gaze.data.folders import remove_partial_files
+from llamafactory_gaze.data.registry import write_atomically
+from llamafactory_gaze.integration.checkpoints import set_aside_incomplete
+from llamafactory_gaze.os_errors import in_words, named
 
+
+FULL = 2**20  # bytes; a disk with less left counts as full
 WHOLE_FILE = 64 * 2**20  # bytes; of a larger file, such as a real model's weights, size and time stand for its content
 
 CPU = {
@@ -138,13 +145,39 @@ class _Runner:
 
     def run(self, step: Step) -> None:
         """One step, unless it has ended well before."""
+        log = step.log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with named(log.parent), log.with_suffix(".lock").open("a") as lock:
+            self._wait_for_others(step, lock.fileno())
+            self._run_alone(step, lock.fileno())
+
+    def _wait_for_others(self, step: Step, lock: int) -> None:
+        """Until the command of an earlier call has ended, which outlives a kill of that call, or of one beside us.
+
+        Raises:
+            StepFailed: the whole call ends before.
+        """
+        said = False
+        while not _try_to_lock(lock):
+            if not said:
+                self.console.print(
+                    f"  {step.name:<{self.width}} waits: its command of another call, perhaps of a killed one, is still "
+                    f"at work, log in {step.log}",
+                    soft_wrap=True,
+                )
+                said = True
+            if self.cancelled.wait(0.2):
+                raise StepFailed("not run")
+
+    def _run_alone(self, step: Step, lock: int) -> None:
         log, key = step.log, self.keys[step.name]
         mark, begun = log.with_suffix(".done"), log.with_suffix(".begun")
-        log.parent.mkdir(parents=True, exist_ok=True)
         if mark.exists() and mark.read_text() == key and step.result.exists():
             self.console.print(f"  {step.name:<{self.width}} done before")
             return
         mark.unlink(missing_ok=True)
+        for said in set_aside_incomplete(step.result):
+            self.console.print(f"  {step.name:<{self.width}} {said}", markup=False, soft_wrap=True)
         resumes = begun.exists() and begun.read_text() == key and any(step.result.glob("checkpoint-*"))
         if not resumes:  # LLaMA-Factory refuses a folder that a killed run has left without a checkpoint
             shutil.rmtree(step.result, ignore_errors=True)
@@ -152,7 +185,7 @@ class _Runner:
         said = "goes on from its last checkpoint" if resumes else "running"
         self.console.print(f"  {step.name:<{self.width}} {said}, log in {log}", soft_wrap=True)
         started = time.monotonic()
-        call(step.command, log, self.cancelled, step.environment)
+        call(step.command, log, self.cancelled, step.environment, (lock,))
         mark.write_text(key)
         begun.unlink()
         self.console.print(f"  {step.name:<{self.width}} {time.monotonic() - started:.0f} s")
@@ -173,8 +206,17 @@ class _Runner:
                 continue  # no training, or none of its steps logged yet
 
 
-def call(command: list[str], log: Path, cancelled: threading.Event, environment: dict[str, str]) -> None:
+def call(
+    command: list[str],
+    log: Path,
+    cancelled: threading.Event,
+    environment: dict[str, str],
+    held: tuple[int, ...] = (),
+) -> None:
     """Runs a command with its output in a log.
+
+    Args:
+        held: descriptors of locks that the command holds as long as it runs.
 
     Raises:
         StepFailed: it cannot be run, or ended with an error; the message holds the end of the log.
@@ -184,7 +226,7 @@ def call(command: list[str], log: Path, cancelled: threading.Event, environment:
     variables = {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **environment}
     with log.open("w") as stream:
         try:
-            process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=variables)
+            process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=variables, pass_fds=held)
         except OSError as error:
             raise StepFailed(f"`{command[0]}` cannot be run ({error}).") from error
         while process.poll() is None:
@@ -192,15 +234,30 @@ def call(command: list[str], log: Path, cancelled: threading.Event, environment:
                 process.terminate()
                 process.wait()
     if process.returncode:
+        full = shutil.disk_usage(log.parent).free < FULL
+        said = f" {in_words(OSError(errno.ENOSPC, '', str(log.parent)))}" if full else ""
         end = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
-        raise StepFailed(f"`{' '.join(command)}` ended with code {process.returncode}. The end of {log}:\n{end}")
+        raise StepFailed(f"`{' '.join(command)}` ended with code {process.returncode}.{said} The end of {log}:\n{end}")
 
 
 def write_whole(target: Path, text: str) -> None:
     """The file appears whole or not at all."""
-    part = target.with_name(target.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(target)
+    content = text.encode()
+    remove_partial_files(target.parent, target.name)
+    write_atomically(target, content)
+
+
+def _try_to_lock(descriptor: int) -> bool:
+    """Whether nobody else had the lock, which is ours then."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _key(step: Step, needed_keys: list[str]) -> str:

@@ -5,6 +5,7 @@ To train and to predict is LLaMA-Factory's `llamafactory-cli`.
 
 import typer
 
+from llamafactory_gaze.cli.common import Commands
 from llamafactory_gaze.cli.dataset import dataset
 from llamafactory_gaze.cli.demo import demo
 from llamafactory_gaze.cli.explain import explain
@@ -20,6 +21,7 @@ from llamafactory_gaze.cli.validate import validate
 
 
 app = typer.Typer(
+    cls=Commands,
     help="Gaze for Qwen2.5-VL in LLaMA-Factory: what stands around `llamafactory-cli train`.",
     no_args_is_help=True,
     add_completion=False,

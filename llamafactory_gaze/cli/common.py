@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 
 # Of the commands that load a trained model.
@@ -32,9 +34,25 @@ def errors_as_sentences(*errors: type[Exception]) -> Iterator[None]:
         from rich.console import Console
         from rich.markup import escape
 
+        from llamafactory_gaze.os_errors import in_words
+
+        said = in_words(error) if isinstance(error, OSError) else str(error)
         console = Console(stderr=True)
-        console.print(f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+        console.print(f"[bold red]Error:[/] {escape(said)}", soft_wrap=True, highlight=False)
         raise typer.Exit(1) from error
+
+
+class Commands(TyperGroup):
+    """Commands that a full disk, a missing right and the like end with a sentence."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno in (None, errno.EPIPE):  # said by a library, or whoever read our output has gone
+                raise
+            with errors_as_sentences(OSError):
+                raise
 
 
 def column_mapping(pairs: list[str]) -> dict[str, str]:

@@ -26,7 +26,7 @@ from typing import Any
 from uuid import uuid4
 
 from llamafactory_gaze.data.entries import Entry, find_groups, read_rows
-from llamafactory_gaze.data.folders import refuse_others_files, replace_folder
+from llamafactory_gaze.data.folders import building_beside, refuse_others_files, replace_folder
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.data.validation.files import Locator
 
@@ -101,10 +101,7 @@ def share_dataset(options: ShareOptions) -> Shared:
     rows = {part.config: len(plain[part.name]) for part in parts}
     shared = Shared(options, parts, rows, _card_text(entries[0], plain, options))
     output = options.output.resolve()
-    output.parent.mkdir(parents=True, exist_ok=True)
-    building = output.with_name(f".{output.name}.building-{uuid4().hex[:8]}")
-    try:
-        building.mkdir()
+    with building_beside(output) as building:
         for entry, part in zip(entries, shared.parts, strict=True):
             features = _features(entry, plain[entry.name])
             with _fits_a_table(entry):
@@ -117,8 +114,6 @@ def share_dataset(options: ShareOptions) -> Shared:
         text = json.dumps(shared.entries(), indent=2, ensure_ascii=False) + "\n"
         (building / "dataset_info.json").write_text(text, encoding="utf-8")
         replace_folder(building, output)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     return shared
 
 

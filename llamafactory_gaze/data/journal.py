@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.os_errors import named
 
 
 class Journal:
@@ -31,7 +32,7 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         content = path.read_bytes() if path.exists() else b""
         self.lines, whole = self._read(content)
-        self._file = path.open("ab")
+        self._file = path.open("ab", buffering=0)
         if whole < len(content):
             self._file.truncate(whole)
 
@@ -45,9 +46,10 @@ class Journal:
 
     def add(self, line: Any) -> None:
         """Writes one finished piece of work down."""
-        self._file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with named(self.path):
+            self._file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
         self.lines.append(line)
 
     def close(self) -> None:

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from llamafactory_gaze.data.folders import hold, remove_partial_files
 from llamafactory_gaze.data.strict_json import parse_json
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.os_errors import named
 
 
 MADE_BY = "llamafactory-gaze dataset"
@@ -83,6 +85,7 @@ def register(dataset_dir: Path, entries: Mapping[str, Mapping[str, Any]], stale:
     Args:
         stale: names of entries that go, unless they are among the new ones.
     """
+    remove_partial_files(dataset_dir, "dataset_info.json")
     registry = read_registry(dataset_dir)
     for name in set(stale) - set(entries):
         registry.pop(name, None)
@@ -96,7 +99,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     path = path.resolve()  # a link stays a link
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        with temporary.open("xb") as file:
+        with named(path), temporary.open("xb") as file:
+            hold(file.fileno())
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

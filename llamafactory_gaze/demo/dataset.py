@@ -1,13 +1,12 @@
 """Writes the SIMULATED demo data set: pictures, saliency maps and captions, in LLaMA-Factory's shape."""
 
 import json
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from llamafactory_gaze.data.folders import building_beside, replace_folder
 from llamafactory_gaze.demo.captions import PROMPT, plain, rainbow
 from llamafactory_gaze.demo.observers import SIGMA, Observer, look, make_observers, saliency_map
 from llamafactory_gaze.demo.scenes import CATEGORIES, Scene, make_scene
@@ -70,13 +69,9 @@ def make_demo_data(
     directory = Path(directory)
     if directory.exists() and any(directory.iterdir()) and not (directory / "dataset_info.json").exists():
         raise FileExistsError(f"{directory} holds other files: name a new or empty directory.")
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}-") as folder:
-        scratch = Path(folder) / "data"
-        _write(scratch, train_images, test_images, observers, seed)
-        if directory.exists():
-            shutil.rmtree(directory)
-        scratch.rename(directory)
+    with building_beside(directory) as building:
+        _write(building, train_images, test_images, observers, seed)
+        replace_folder(building, directory.resolve())
 
 
 def _write(directory: Path, train_images: int, test_images: int, observers: int, seed: int) -> None:

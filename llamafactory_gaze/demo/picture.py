@@ -1,6 +1,7 @@
 """The demo in one picture: the same image under two gazes, and what the model says for each."""
 
 import json
+from io import BytesIO
 from itertools import combinations
 from pathlib import Path
 from textwrap import wrap
@@ -9,7 +10,15 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image
 
+from llamafactory_gaze.data.registry import write_atomically
 from llamafactory_gaze.saliency.maps import overlay, read_saliency_map
+
+
+def save_figure(figure: Figure, target: Path, dpi: int) -> None:
+    """Writes a figure as PNG, whole or not at all."""
+    buffer = BytesIO()
+    figure.savefig(buffer, dpi=dpi, format="png")
+    write_atomically(target, buffer.getvalue())
 
 
 def draw_two_gazes(output: Path, target: Path) -> None:
@@ -43,7 +52,7 @@ def draw_two_gazes(output: Path, target: Path) -> None:
         shown = overlay(image.resize(size), saliency)
         _panel(axis, shown, name, f"model: {injected[i]}\nobserver {rows[i]['participant']}: {said}")
     figure.suptitle("Simulated picture, observers and gaze; tiny model", fontsize=10, color="0.35")
-    figure.savefig(target, dpi=120, format="png")
+    save_figure(figure, target, dpi=120)
 
 
 def _panel(axis: Any, image: Image.Image, title: str, text: str) -> None:

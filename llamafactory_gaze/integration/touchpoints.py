@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -169,8 +170,20 @@ def _parse_args(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: A
 
             prepare_engine(gaze, training_args)
         import llamafactory_gaze.modeling  # noqa: F401 - registers the Auto classes before a processor is loaded
+
+        _set_aside_checkpoints(of(TrainingArguments))
     model_args.gaze = data_args.gaze = gaze if wants_gaze else None
     return tuple(arguments for arguments in parsed if arguments is not gaze)
+
+
+def _set_aside_checkpoints(training_args: Any) -> None:
+    """Before LLaMA-Factory looks for the last checkpoint: it shall find none that is half written."""
+    resumes = training_args is not None and training_args.do_train and training_args.resume_from_checkpoint is None
+    if resumes and not getattr(training_args, "overwrite_output_dir", False):
+        from llamafactory_gaze.integration.checkpoints import set_aside_incomplete
+
+        for said in set_aside_incomplete(Path(training_args.output_dir)):
+            print(said, flush=True)
 
 
 @touch("llamafactory.data.parser", "DatasetAttr.join(attr)")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llamafactory_gaze.data.folders import remove_partial_files
 from llamafactory_gaze.data.registry import write_atomically
 from llamafactory_gaze.data.triples.card import STAGE1_NOT_NORMALIZED
 from llamafactory_gaze.normalize.journal import Entry
@@ -53,8 +54,7 @@ def write_targets(source: Source, targets: Sequence[Target], records: Mapping[st
         files[card] = _with_targets(card.read_text(encoding="utf-8"), source, targets, used_records)
     changed = False
     for path, text in files.items():
-        for leftover in path.parent.glob(f".{path.name}.{'[0-9a-f]' * 32}"):  # of a kill while it was written
-            leftover.unlink()
+        remove_partial_files(path.parent, path.name)
         content = text.encode()
         if not path.is_file() or path.read_bytes() != content:
             write_atomically(path, content)

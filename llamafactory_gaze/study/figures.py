@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from eval.metrics import LABELS
+from llamafactory_gaze.demo.picture import save_figure
 from llamafactory_gaze.saliency.maps import overlay, read_saliency_map
 from llamafactory_gaze.study import moved
 from llamafactory_gaze.study.definition import BASELINE
@@ -36,7 +37,7 @@ def draw_loss(records: Sequence[dict[str, Any]], target: Path) -> None:
         axis.set(title=f"stage {stage[-1]}", xlabel="step", ylabel="training loss", ylim=(0, None))
         axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False)
-    figure.savefig(target, dpi=120)
+    save_figure(figure, target, dpi=120)
 
 
 def draw_metrics(summaries: Sequence[dict[str, Any]], target: Path) -> None:
@@ -61,7 +62,7 @@ def draw_metrics(summaries: Sequence[dict[str, Any]], target: Path) -> None:
     axes[0].set_yticks(range(len(shown)), [summary["variant"] for summary in shown])
     axes[0].set_ylim(len(shown) - 0.5, -0.5)
     figure.suptitle("Change from the baseline: 95% intervals, and ticks for the lowest and highest seed", fontsize=11)
-    figure.savefig(target, dpi=120)
+    save_figure(figure, target, dpi=120)
 
 
 def draw_controls(summary: dict[str, Any], baseline: dict[str, Any], target: Path) -> None:
@@ -88,7 +89,7 @@ def draw_controls(summary: dict[str, Any], baseline: dict[str, Any], target: Pat
         axis.set_yticks(range(len(labels)), labels)
         axis.set_ylim(len(labels) - 0.5, -0.5)
     figure.suptitle(summary["variant"], fontsize=11)
-    figure.savefig(target, dpi=120)
+    save_figure(figure, target, dpi=120)
 
 
 def draw_moved(plan: Plan, record: dict[str, Any], target: Path) -> None:
@@ -124,7 +125,7 @@ def draw_moved(plan: Plan, record: dict[str, Any], target: Path) -> None:
     figure.suptitle(
         f"One picture, two maps, two captions: {record['variant']}, seed {record['seed']}{simulated}", fontsize=11
     )
-    figure.savefig(target, dpi=110)
+    save_figure(figure, target, dpi=110)
 
 
 def _with_zero(limits: tuple[float, float]) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from llamafactory_gaze.steps import write_whole
 from llamafactory_gaze.study import moved
 
 
@@ -68,7 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
                 if p is not None:
                     lines.append(json.dumps({"control": control, "row": number, "name": name, "probability": p}))
     options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / FILE).write_text("\n".join(lines) + "\n")
+    write_whole(options.output / FILE, "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
-from uuid import uuid4
 
 from llamafactory_gaze.data.fixations import read_fixations
-from llamafactory_gaze.data.folders import refuse_others_files, replace_folder
+from llamafactory_gaze.data.folders import building_beside, refuse_others_files, replace_folder
 from llamafactory_gaze.data.maps.files import Track, file_of, write_maps
 from llamafactory_gaze.data.maps.geometry import Size
 from llamafactory_gaze.data.maps.options import MapOptions, MapsOf
@@ -60,15 +58,11 @@ def make_heatmaps(options: HeatmapOptions, track: Track = lambda items, _: items
     report = _report(options, plan, made, counts)
 
     output = options.output.resolve()
-    output.parent.mkdir(parents=True, exist_ok=True)
-    building = output.with_name(f".{output.name}.building-{uuid4().hex[:8]}")
-    try:
+    with building_beside(output) as building:
         write_maps(building, {one.name: partial(file_of, plan, one) for one in made}, options.jobs, track)
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
         (building / "maps.json").write_text(text, encoding="utf-8")
         replace_folder(building, output)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     return report
 
 

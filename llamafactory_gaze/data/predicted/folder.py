@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llamafactory_gaze.data.folders import remove_partial_files
 from llamafactory_gaze.data.maps.files import Track
 from llamafactory_gaze.data.predicted.photograph import Photograph, find_photographs
 from llamafactory_gaze.data.predicted.preview import check_preview, draw_preview
@@ -61,6 +62,8 @@ def predict_maps(options: Options, open_source: Callable[[], Source], track: Tra
     source = open_source()
     report = Report()
     todo = [one for one in photographs if not _is_kept(one, source, options, report)]
+    for folder in {options.output, *(path.parent for path in options.output.rglob(".*"))}:
+        remove_partial_files(folder)
     (options.output / MANIFEST).unlink(missing_ok=True)  # none of a folder that is not finished
     for photograph in track(todo, "Making maps"):
         try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from uuid import uuid4
 
+from llamafactory_gaze.data.folders import building_beside
 from llamafactory_gaze.data.recordings.recording import Recording
 from llamafactory_gaze.data.tables import DataError
 
@@ -51,10 +51,9 @@ def write_fixations(recordings: Sequence[Recording], output: Path) -> int:
     columns = ["image", "participant", "trial", "index", "x", "y", "duration_ms"]
     if _binocular(recordings):
         columns.append("eye")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    writing = output.with_name(f".{output.name}.writing-{uuid4().hex[:8]}")
     count = 0
-    try:
+    with building_beside(output) as building:
+        writing = building / "table.csv"
         with writing.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(columns)
@@ -63,8 +62,6 @@ def write_fixations(recordings: Sequence[Recording], output: Path) -> int:
                     writer.writerow([_text(getattr(fixation, name)) for name in columns])
                     count += 1
         writing.replace(output)
-    finally:
-        writing.unlink(missing_ok=True)
     return count
 
 

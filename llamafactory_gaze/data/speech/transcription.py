@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from llamafactory_gaze.data.folders import remove_partial_files
 from llamafactory_gaze.data.journal import Journal
 from llamafactory_gaze.data.registry import write_atomically
 from llamafactory_gaze.data.speech.recognition import INAUDIBLE, Recogniser, read_audio
@@ -59,6 +60,7 @@ def transcribe(
                 journal.add({"key": key, "said": done[key]})
             columns = {name: cells[i] for name, cells in table.columns.items()}
             rows.append({**columns, **done[key], "transcribed_by": model.name})
+        remove_partial_files(output.parent, output.name)
         write_atomically(output, (json.dumps(rows, indent=1, ensure_ascii=False) + "\n").encode())
     journal.path.unlink()
     return rows

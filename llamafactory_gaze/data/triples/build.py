@@ -8,9 +8,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from llamafactory_gaze.data import registry
+from llamafactory_gaze.data.folders import building_beside, left_by_kills, put_back, setting_aside
 from llamafactory_gaze.data.maps.files import Track
 from llamafactory_gaze.data.photographs import photograph_size
 from llamafactory_gaze.data.registry import SPLITS, key_of
@@ -49,7 +49,7 @@ def build_dataset(options: DatasetOptions, track: Track = lambda items, _: items
     """
     folder = options.dataset_dir / options.name
     _check_options(options)
-    _recover(folder)
+    put_back(folder)
     _check_target(options, folder)
     reviewed = _content(folder / review.FILE)
     inputs = read_inputs(options)
@@ -96,16 +96,12 @@ def build_dataset(options: DatasetOptions, track: Track = lambda items, _: items
         sides = built.rows_of(split)
         check_split(sides["stage1"] + sides["stage2"], sides["test"], options.split)
 
-    options.dataset_dir.mkdir(parents=True, exist_ok=True)
-    building = options.dataset_dir / f".{options.name}.building-{uuid4().hex[:8]}"
-    try:
+    with building_beside(folder) as building:
         _write_files(building, built, track)
         pseudonyms.refuse_ids(building / options.name, inputs.ids)
         if _content(folder / review.FILE) != reviewed:
             raise DataError(f"{folder / review.FILE} was changed while the data set was made; run the command again.")
         _move_into_place(building / options.name, built)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     return built
 
 
@@ -139,7 +135,9 @@ def _check_target(options: DatasetOptions, folder: Path) -> None:
         own = registry.own_entries(options.dataset_dir, options.name)
         content = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
         other = [name for name in content if not _OWN_FILES.fullmatch(name)]
-        if not own or other:
+        # a first run that was killed between moving the folder to its place and registering it
+        killed = any(not (left / folder.name).exists() for left in left_by_kills(folder))
+        if not (own or killed) or other:
             what = f"holds {other[0]}" if other else "is not in the registry"
             raise DataError(
                 f"{folder} exists and {what}, so this command did not make it as it is; choose another --name, or "
@@ -182,39 +180,19 @@ def _content(path: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
 
 
-def _recover(folder: Path) -> None:
-    """Put a former folder back that a crash left set aside, before the new one was in its place."""
-    if not folder.exists():
-        formers = sorted(_formers(folder), key=lambda path: path.stat().st_mtime)
-        if formers:
-            formers[-1].rename(folder)
-
-
-def _formers(folder: Path) -> list[Path]:
-    return list(folder.parent.glob(f".{folder.name}.former-*"))
-
-
 def _move_into_place(finished: Path, built: BuiltDataset) -> None:
     """Move the finished folder to its place and register it; where that fails, put the former folder back."""
-    former = built.folder.with_name(f".{built.folder.name}.former-{uuid4().hex[:8]}")
-    replaces = built.folder.exists()
-    if replaces:
-        built.folder.rename(former)
-    try:
+    with setting_aside(built.folder):
         finished.rename(built.folder)
-        registry.register(
-            built.options.dataset_dir,
-            {
-                name: registry.gaze_entry(f"{built.options.name}/{key}.json")
-                for key, name in built.dataset_names.items()
-            },
-            stale=registry.own_entries(built.options.dataset_dir, built.options.name),
-        )
-    except BaseException:
-        if built.folder.exists():
+        try:
+            registry.register(
+                built.options.dataset_dir,
+                {
+                    name: registry.gaze_entry(f"{built.options.name}/{key}.json")
+                    for key, name in built.dataset_names.items()
+                },
+                stale=registry.own_entries(built.options.dataset_dir, built.options.name),
+            )
+        except BaseException:
             built.folder.rename(finished)
-        if replaces:
-            former.rename(built.folder)
-        raise
-    for path in _formers(built.folder):  # also of a run that crashed here
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+            raise

@@ -1,0 +1,137 @@
+"""The commands that make data and reports, killed at random moments: called again, they end as if nothing had been."""
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from llamafactory_gaze.demo.dataset import make_demo_data
+from tests.killing import Job, content, hidden, kill_again_and_again
+
+
+# Each reads below `inputs` and writes into `folder`.
+JOBS = {
+    "dataset": """
+from llamafactory_gaze.data.triples.build import build_dataset
+from llamafactory_gaze.data.triples.exclusions import NO_RULES
+from llamafactory_gaze.data.triples.options import DatasetOptions
+
+def job(folder):
+    build_dataset(DatasetOptions(
+        fixations=inputs / "fixations.csv", images=inputs / "images", descriptions=inputs / "descriptions.csv",
+        name="toy", dataset_dir=Path(folder), making=MapOptions(sigma_px=8.0), rules=NO_RULES, jobs=2,
+    ))
+""",
+    "heatmaps": """
+from llamafactory_gaze.data.maps.folder import HeatmapOptions, make_heatmaps
+
+def job(folder):
+    make_heatmaps(HeatmapOptions(
+        fixations=inputs / "fixations.csv", images=inputs / "images", output=Path(folder) / "maps", jobs=2,
+        making=MapOptions(sigma_px=8.0),
+    ))
+""",
+    "predict-map": """
+from llamafactory_gaze.data.predicted.folder import Options, predict_maps
+from llamafactory_gaze.data.predicted.predictors import OpenCVPredictor
+
+def job(folder):
+    options = Options([inputs / "images"], Path(folder) / "maps", preview=Path(folder) / "preview.png")
+    predict_maps(options, lambda: OpenCVPredictor("spectral-residual", None))
+""",
+    "share": """
+from llamafactory_gaze.data import hub
+import datasets, pyarrow.parquet
+
+def job(folder):
+    hub.share_dataset(hub.ShareOptions("demo", inputs, Path(folder) / "shared", None, None, True))
+""",
+    "fixations": """
+from llamafactory_gaze.data.recordings.recording import Recording
+from llamafactory_gaze.data.recordings.output import write_fixations
+from types import SimpleNamespace
+
+def job(folder):
+    fixations = [
+        SimpleNamespace(image="a", participant="p", trial="1", index=i, x=i / 7, y=1.0, duration_ms=9, eye=None)
+        for i in range(30000)
+    ]
+    write_fixations([SimpleNamespace(fixations=fixations)], Path(folder) / "fixations.csv")
+""",
+    "transcribe": """
+import time
+from llamafactory_gaze.data.speech import transcription
+from types import SimpleNamespace
+
+class Says:
+    name = "nobody"
+    def __call__(self, sound):
+        time.sleep(0.005)
+        return SimpleNamespace(text=f"{sound} words", words=[("words", 0.0, 1.0)], level_dbfs=-20.0)
+
+transcription.read_audio = lambda path: path.name
+
+def job(folder):
+    transcription.transcribe(inputs / "spoken.csv", inputs / "images", Path(folder) / "said.json", Says)
+""",
+    "demo data": """
+from llamafactory_gaze.demo.dataset import make_demo_data
+
+def job(folder):
+    make_demo_data(Path(folder) / "data", train_images=2, test_images=1, observers=2)
+""",
+}
+HEAD = """
+from pathlib import Path
+from llamafactory_gaze.data.maps.options import MapOptions
+inputs = Path({inputs!r})
+"""
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory) -> Path:
+    """Pictures of the simulated data, and tables about them."""
+    folder = tmp_path_factory.mktemp("inputs") / "data"
+    make_demo_data(folder, train_images=6, test_images=2, observers=2)
+    fixations, descriptions, spoken = (
+        ["image,participant,x,y,duration_ms"],
+        ["image,participant,description"],
+        ["image,participant,audio"],
+    )
+    for row in json.loads((folder / "train_stage2.json").read_text()):
+        image, person = Path(row["images"][0]).name, row["participant"]
+        fixations.append(f"{image},{person},40,40,200")
+        descriptions.append(f'{image},{person},"{row["conversations"][1]["value"]}"')
+        spoken.append(f"{image},{person},{image}")
+    for name, lines in (("fixations", fixations), ("descriptions", descriptions), ("spoken", spoken)):
+        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize("name", JOBS)
+@pytest.mark.parametrize("before", ["nothing", "a former result"])
+def test_killed_at_random_moments(name, before, inputs, tmp_path):
+    if before == "a former result" and name in ("predict-map", "transcribe", "demo data"):
+        pytest.skip("nothing is replaced: what is there is kept")
+    numbers = itertools.count()
+    with Job(HEAD.format(inputs=str(inputs)) + JOBS[name], tmp_path / "log") as job:
+        job.live(tmp_path / "undisturbed") if (tmp_path / "undisturbed").mkdir() is None else None
+        expected = content(tmp_path / "undisturbed")
+        assert expected and not hidden(tmp_path / "undisturbed")
+
+        def fresh() -> Path:
+            folder = tmp_path / f"chain{next(numbers)}"
+            if before == "nothing":
+                folder.mkdir()
+                return folder
+            return Path(shutil.copytree(tmp_path / "undisturbed", folder))
+
+        def check(folder: Path) -> None:
+            assert content(folder) == expected and not hidden(folder)
+
+        done = kill_again_and_again(job, fresh, check, hidden)
+        assert done.while_writing and done.resumed

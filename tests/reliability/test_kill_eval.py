@@ -1,0 +1,65 @@
+"""`python -m eval.compare`, killed at random moments."""
+
+import itertools
+import json
+from pathlib import Path
+
+from tests.eval.conftest import Study
+from tests.killing import Job, content, hidden, kill_again_and_again
+
+
+CODE = """
+import sys
+from pathlib import Path
+import numpy, scipy, statsmodels.api, jinja2, PIL.Image
+from eval.compare import app
+import eval.metrics.cider, eval.metrics.encoder, eval.metrics.meteor, eval.metrics.objects, eval.scoring.cache
+import eval.report.gallery, eval.report.pages, eval.report.terminal, eval.results.build, eval.scoring.columns
+from tests.eval.comparing import Letters, unavailable
+
+eval.metrics.meteor.JavaMeteor = eval.metrics.cider.Cider = eval.metrics.objects.NamedObjects = unavailable
+eval.metrics.encoder.Encoder = unavailable
+eval.metrics.meteor.NltkMeteor = lambda: Letters("meteor_nltk", 0.002)
+
+def job(folder):
+    eval.scoring.cache.default_path = lambda: Path(folder) / "scores.sqlite"
+    data = Path({data!r})
+    arguments = ["--baseline", data / "baseline.jsonl", "--injected", data / "injected.jsonl"]
+    arguments += ["--dataset", data / "test.json", "--output", Path(folder) / "report"]
+    app([str(one) for one in arguments], standalone_mode=False)
+"""
+
+
+def test_killed_at_random_moments(tmp_path):
+    study = Study(tmp_path / "data", images=4, participants=2)
+    numbers = itertools.count()
+    with Job(CODE.format(data=str(study.folder)), tmp_path / "log") as job:
+        (tmp_path / "undisturbed").mkdir()
+        job.live(tmp_path / "undisturbed")
+
+        def report(folder: Path) -> dict[str, bytes]:
+            """Without the names of the folder, in which two runs differ."""
+            return {
+                name: text.replace(str(folder).encode(), b"FOLDER")
+                for name, text in content(folder / "report").items()
+            }
+
+        expected = report(tmp_path / "undisturbed")
+
+        def fresh() -> Path:
+            folder = tmp_path / f"chain{next(numbers)}"
+            folder.mkdir()
+            return folder
+
+        def check(folder: Path) -> None:
+            assert report(folder) == expected and not hidden(folder)
+
+        def half(folder: Path) -> set[str]:
+            """A report that says that all is there has all, and of one comparison."""
+            if (folder / "report" / "results.json").exists():
+                json.loads((folder / "report" / "results.json").read_text())
+                assert set(report(folder)) == set(expected)
+            return hidden(folder)
+
+        done = kill_again_and_again(job, fresh, check, half)
+        assert done.while_writing
