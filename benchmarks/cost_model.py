@@ -3,7 +3,8 @@
     python -m benchmarks cost_model [--patches 1024 --patches 2048]
 
 "ours" is the time measured on the tower of the 3B's shape (random weights, float32, one image with a map), "peer" what
-the model predicts: its operations through the speed of a matrix product of the tower's own sizes, in the same run.
+the model predicts: its operations through the speed of a matrix product of the tower's own sizes, measured in the same
+run.
 The tables of docs/cost_model.md are made by `python -m benchmarks.cost.tables`.
 """
 
