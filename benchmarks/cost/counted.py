@@ -8,13 +8,15 @@ from typing import Any
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLTextConfig
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLTextModel
 
 from benchmarks.cost.shapes import Language, Tower
 from llamafactory_gaze.modeling import Qwen2_5_VLGazeVisionConfig, Qwen2_5_VLGazeVisionTransformer
-from llamafactory_gaze.modeling.gaze import Gaze
 
 
 def tower_module(tower: Tower, device: str = "meta", **gaze: Any) -> Qwen2_5_VLGazeVisionTransformer:
@@ -24,7 +26,22 @@ def tower_module(tower: Tower, device: str = "meta", **gaze: Any) -> Qwen2_5_VLG
     )  # fmt: skip
     config._attn_implementation = "sdpa"
     with torch.device(device):
-        return Qwen2_5_VLGazeVisionTransformer(config)
+        module = Qwen2_5_VLGazeVisionTransformer(config)
+    if device == "meta":
+        _lay_out_on_the_host(module)
+    return module.eval()
+
+
+def _lay_out_on_the_host(module: Qwen2_5_VLGazeVisionTransformer) -> None:
+    """Lengths and places of windows are read as numbers, which a module on meta has none of."""
+    module.rotary_pos_emb.to_empty(device="cpu")
+    lay_out = module.layout
+
+    def layout(grid_thw: Tensor, device: torch.device) -> Any:
+        made = lay_out(grid_thw, torch.device("cpu"))
+        return made._replace(position_embeddings=tuple(each.to(device) for each in made.position_embeddings))
+
+    module.layout = layout
 
 
 def language_module(language: Language, device: str = "meta") -> Qwen2_5_VLTextModel:
@@ -47,20 +64,11 @@ def run_language(module: Qwen2_5_VLTextModel, tokens: int) -> Tensor:
 
 
 def run_tower(module: Qwen2_5_VLGazeVisionTransformer, grid: tuple[int, int], with_map: bool = True) -> Tensor:
-    """One image through the tower. On meta, the layout, which is read as numbers, is made on the CPU."""
-    n, device = grid[0] * grid[1], next(module.parameters()).device
-    shape = torch.tensor([[1, *grid]])
-    if device.type == "meta":
-        module.rotary_pos_emb.to_empty(device="cpu")
-    layout = module.layout(shape, torch.device("cpu"))
-    layout = layout._replace(position_embeddings=tuple(each.to(device) for each in layout.position_embeddings))
-    config = module.config
-    options = {"device": device, "dtype": module.dtype}
-    layout = layout._replace(position_embeddings=tuple(each.to(module.dtype) for each in layout.position_embeddings))
-    with torch.no_grad():
-        features = module.image_stage(torch.zeros(n, 3 * config.saliency_width, **options), shape, layout)
-    gaze = Gaze(torch.zeros(n, config.saliency_width, **options), layout.cu_seqlens) if with_map else None
-    return module.gaze_stage(features, layout, gaze).pooler_output
+    """One image through the tower; what lies before gaze without gradients, as in training."""
+    device, colours = next(module.parameters()).device, 3 * module.config.saliency_width
+    width = colours + module.config.saliency_width * with_map
+    pixels = torch.zeros(grid[0] * grid[1], width, device=device, dtype=module.dtype)
+    return module(pixels, torch.tensor([[1, *grid]])).pooler_output
 
 
 def trained(module: Qwen2_5_VLGazeVisionTransformer, rank: int = 16) -> Qwen2_5_VLGazeVisionTransformer:
@@ -77,18 +85,30 @@ def trained(module: Qwen2_5_VLGazeVisionTransformer, rank: int = 16) -> Qwen2_5_
     return module.train()
 
 
+class _Storages(TorchDispatchMode):
+    """Notes the memory that each operation fills; what a block makes again is no part of autograd's own books."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[int, tuple[StorageWeakRef, int]] = {}
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = operation(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, Tensor):
+                storage = tensor.untyped_storage()
+                self.found[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
+        return made
+
+
 def kept(module: torch.nn.Module, run: Callable[[], Any]) -> int:
-    """Bytes that autograd keeps for the backward run, each storage once and the weights left out; on the CPU."""
-    weights = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
-    storages: dict[int, torch.UntypedStorage] = {}  # held until the end, so that no other gets the place of one
-
-    def keep(tensor: Tensor) -> Tensor:
-        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        run()
-    return sum(storage.nbytes() for place, storage in storages.items() if place not in weights)
+    """Bytes that a forward run leaves behind for the backward run, its result among them; on the CPU."""
+    weights = {parameter.untyped_storage()._cdata for parameter in module.parameters()}
+    with _Storages() as storages:
+        result = run()
+    left = [size for place, (held, size) in storages.found.items() if place not in weights and not held.expired()]
+    del result
+    return sum(left)
 
 
 def flops(run: Callable[[], Any]) -> int:

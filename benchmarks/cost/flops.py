@@ -34,11 +34,15 @@ def block(grid: tuple[int, int], tower: Tower, full: bool) -> int:
     return linear(n, (d, 4 * d), (d, 3 * f)) + 4 * d * pairs
 
 
-def calibrator(grid: tuple[int, int], tower: Tower, query: str = "patch") -> int:
-    """patch: 2 N (s d + 4 d^2) + 4 d N^2, s the values of a map's patch; global: 2 (s d + 2 d^2) + 2 N 2 d^2 + 4 d N"""
+def calibrator(grid: tuple[int, int], tower: Tower, query: str = "patch", scope: str = "image") -> int:
+    """A query for each patch: 2 N (s d + 4 d^2) + 4 d N^2, s: values of a map's patch; windows: 4 d P for 4 d N^2.
+
+    One for an image (global): 2 (s d + 2 d^2) + 2 N 2 d^2 + 4 d N.
+    """
     n, d = grid[0] * grid[1], tower.width
     asked = n if query == "patch" else 1
-    return linear(asked, (tower.saliency, d), (d, 2 * d)) + linear(n, (d, 2 * d)) + attention(asked, n, d)
+    pairs = window_pairs(grid, tower) if scope == "window" else asked * n
+    return linear(asked, (tower.saliency, d), (d, 2 * d)) + linear(n, (d, 2 * d)) + 4 * d * pairs
 
 
 def embedding(grid: tuple[int, int], tower: Tower) -> int:
@@ -105,7 +109,8 @@ def step(grid: tuple[int, int], tokens: int, shape: Shape, known: bool = False, 
         forward += block(grid, tower, i in tower.full)
         if i == first:
             backward += linear(n, (d, 3 * tower.inner))
-            backward += linear(n, (tower.saliency, d)) + 2 * linear(n, (d, 4 * d)) + 2 * attention(n, n, d)
+            # E_sal is run again, instead of keeping what it made
+            backward += 2 * linear(n, (tower.saliency, d)) + 2 * linear(n, (d, 4 * d)) + 2 * attention(n, n, d)
             forward += calibrator(grid, tower)
         else:
             backward += linear(n, (d, 4 * d), (d, 3 * tower.inner)) + 8 * d * pairs[i in tower.full]

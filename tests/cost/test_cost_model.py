@@ -8,9 +8,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.cost import counted, flops, memory, tables
 from benchmarks.cost.shapes import SHAPES
-from llamafactory_gaze.modeling import Qwen2_5_VLGazeVisionConfig
-from llamafactory_gaze.modeling.cross_attention import SaliencyCalibrator
-from llamafactory_gaze.modeling.gaze import Gaze
 
 
 SHAPE = SHAPES["3B"]
@@ -44,15 +41,11 @@ def test_so_has_the_7b_s():
     of_stock_and_of_ours(counted.tower_module(shape), (8, 8), shape)
 
 
-def test_so_has_the_calibrator_with_one_query_for_an_image():
-    """On the CPU, since the ends are made where the map is; there torch does not count its fused attention."""
-    grid = (8, 8)
-    config = Qwen2_5_VLGazeVisionConfig(hidden_size=SHAPE.tower.width, gaze_query="global")
-    config._attn_implementation = "eager"
-    gaze = Gaze(torch.zeros(64, config.saliency_width), torch.tensor([0, 64], dtype=torch.int32))
-    calibrator = SaliencyCalibrator(config)
-    count = counted.flops(lambda: calibrator(torch.zeros(64, SHAPE.tower.width), gaze, (torch.ones(0), torch.ones(0))))
-    assert count == flops.calibrator(grid, SHAPE.tower, "global")
+@pytest.mark.parametrize("setting", [{"gaze_query": "global"}, {"gaze_scope": "window"}])
+def test_so_has_the_calibrator_that_asks_once_or_within_windows(setting):
+    module, grid = counted.tower_module(LATE, gaze_layers=[0], **setting), (10, 12)
+    expected = flops.calibrator(grid, LATE, **{name.removeprefix("gaze_"): value for name, value in setting.items()})
+    assert counted.flops(lambda: counted.run_tower(module, grid)) == flops.stock_tower(grid, LATE) + expected
 
 
 @pytest.mark.parametrize("name", SHAPES)
