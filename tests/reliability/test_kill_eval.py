@@ -40,8 +40,7 @@ def test_killed_at_random_moments(tmp_path):
         def report(folder: Path) -> dict[str, bytes]:
             """Without the names of the folder, in which two runs differ."""
             return {
-                name: text.replace(str(folder).encode(), b"FOLDER")
-                for name, text in content(folder / "report").items()
+                name: text.replace(str(folder).encode(), b"FOLDER") for name, text in content(folder / "report").items()
             }
 
         expected = report(tmp_path / "undisturbed")
