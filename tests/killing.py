@@ -5,6 +5,7 @@ The job runs in forks of a process of its own that has done the imports, with on
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -148,10 +149,8 @@ def kill_again_and_again(
             time.sleep(rng.uniform(0, seconds))
         else:
             changes = _wait_for_changes(pid, folder, before, rng.randint(1, max(changes, 1)), seconds * 3)
-        try:
+        with contextlib.suppress(ProcessLookupError):
             signal_to(pid)
-        except ProcessLookupError:
-            pass
         status = job.end()
         if status == -signal.SIGKILL:
             done.kills += 1

@@ -5,9 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from llamafactory_gaze.demo.dataset import make_demo_data
 from tests.killing import Job, content, hidden, kill_again_and_again
