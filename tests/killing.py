@@ -199,4 +199,6 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def hidden(folder: Path) -> set[str]:
     """What stands beside its place while it is written: `.NAME.building-…`, `.NAME.former-…`, `.NAME.<32 digits>`."""
-    return {str(path.relative_to(folder)) for path in folder.rglob(".*") if path.suffix not in (".journal", ".normalize")}
+    return {
+        str(path.relative_to(folder)) for path in folder.rglob(".*") if path.suffix not in (".journal", ".normalize")
+    }
