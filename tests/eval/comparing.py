@@ -10,7 +10,7 @@ from eval.compare import app
 from eval.errors import MetricUnavailableError
 
 
-def unavailable(*arguments):
+def unavailable(*arguments, **options):
     raise MetricUnavailableError("not in this test")
 
 

@@ -1,13 +1,11 @@
-"""Killed at any moment and called again: the result is that of a run that nobody disturbed."""
+"""Cut off anywhere, and killed with the real model; kills at random moments: `tests/reliability`."""
 
-import json
 import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,40 +14,10 @@ from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.demo.run import BASE_MODEL
 from llamafactory_gaze.normalize import normalize_dataset
 from llamafactory_gaze.normalize.journal import Answer, AnswerJournal
-from tests.normalize.conftest import PROMPT, FakeEngine, files, journals, options
+from tests.normalize.conftest import FakeEngine, files, journals, options
 
 
 ROOT = Path(__file__).parents[2]
-
-# A run with the fake engine (without the imports of its module), slowed down so that a signal finds it anywhere.
-SLOW = f"""
-import os, sys, time
-from pathlib import Path
-from llamafactory_gaze.normalize import NormalizeOptions, normalize_dataset, run
-from llamafactory_gaze.normalize.journal import Answer
-
-class Slow:
-    def answer(self, questions):
-        time.sleep(0.03)
-        return [Answer(question.prompt.upper(), True, 5) for question in questions]
-
-    def runtime(self):
-        return {{"device": "none"}}
-
-def slowly(descriptor, sync=os.fsync):
-    time.sleep(0.01)
-    sync(descriptor)
-
-run.load_engine = lambda *arguments: Slow()
-os.fsync = slowly
-print("ready", flush=True)
-normalize_dataset(
-    NormalizeOptions(
-        name="toy", dataset_dir=Path(sys.argv[1]), model={str(BASE_MODEL)!r}, prompt={PROMPT!r}, batch_size=1,
-        max_new_tokens=20,
-    )
-)
-"""
 
 # A run with the real engine that kills itself while the third batch is answered.
 KILLED = f"""
@@ -84,25 +52,6 @@ def undisturbed(built, tmp_path, engine) -> tuple[dict[str, bytes], bytes]:
     normalize_dataset(options(folder, batch_size=1))
     (journal,) = journals(folder)
     return files(folder), journal.read_bytes()
-
-
-def test_killed_at_random_moments(toy, undisturbed):
-    """Until it is done; the moments fall anywhere from the first question to the writing of the last file."""
-    rng = random.Random(0)
-    kills, whole = 0, files(toy)
-    while whole != undisturbed[0] and kills < 20:
-        process = start(SLOW, toy)
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(rng.uniform(0, 0.15))
-        process.kill()
-        kills += process.wait() == -signal.SIGKILL
-        process.stdout.close()
-        whole = files(toy)  # each file is the old one or the new one
-        assert len(json.loads(whole["toy/stage1.json"])) == 12
-    assert kills
-    normalize_dataset(options(toy, batch_size=1))
-    assert files(toy) == undisturbed[0]
-    assert journals(toy)[0].read_bytes() == undisturbed[1]
 
 
 def test_a_journal_that_ends_anywhere_is_gone_on_with(toy, undisturbed, engine):

@@ -1,13 +1,11 @@
 """The commands that make data and reports, killed at random moments: called again, they end as if nothing had been."""
 
 import itertools
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 
-from llamafactory_gaze.demo.dataset import make_demo_data
 from tests.killing import Job, content, hidden, kill_again_and_again
 
 
@@ -90,26 +88,6 @@ inputs = Path({inputs!r})
 """
 
 
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory) -> Path:
-    """Pictures of the simulated data, and tables about them."""
-    folder = tmp_path_factory.mktemp("inputs") / "data"
-    make_demo_data(folder, train_images=6, test_images=2, observers=2)
-    fixations, descriptions, spoken = (
-        ["image,participant,x,y,duration_ms"],
-        ["image,participant,description"],
-        ["image,participant,audio"],
-    )
-    for row in json.loads((folder / "train_stage2.json").read_text()):
-        image, person = Path(row["images"][0]).name, row["participant"]
-        fixations.append(f"{image},{person},40,40,200")
-        descriptions.append(f'{image},{person},"{row["conversations"][1]["value"]}"')
-        spoken.append(f"{image},{person},{image}")
-    for name, lines in (("fixations", fixations), ("descriptions", descriptions), ("spoken", spoken)):
-        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
-    return folder
-
-
 @pytest.mark.parametrize("name", JOBS)
 @pytest.mark.parametrize("before", ["nothing", "a former result"])
 def test_killed_at_random_moments(name, before, inputs, tmp_path):
@@ -117,7 +95,8 @@ def test_killed_at_random_moments(name, before, inputs, tmp_path):
         pytest.skip("nothing is replaced: what is there is kept")
     numbers = itertools.count()
     with Job(HEAD.format(inputs=str(inputs)) + JOBS[name], tmp_path / "log") as job:
-        job.live(tmp_path / "undisturbed") if (tmp_path / "undisturbed").mkdir() is None else None
+        (tmp_path / "undisturbed").mkdir()
+        job.live(tmp_path / "undisturbed")
         expected = content(tmp_path / "undisturbed")
         assert expected and not hidden(tmp_path / "undisturbed")
 
