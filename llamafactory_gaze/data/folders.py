@@ -45,8 +45,9 @@ def building_beside(output: Path) -> Iterator[Path]:
     with named(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         put_back(output)
-        for leftover in left_by_kills(output):
-            shutil.rmtree(leftover, ignore_errors=True)
+        for leftover in output.parent.glob(f".{output.name}.building-*"):
+            if not _is_held(leftover):
+                shutil.rmtree(leftover, ignore_errors=True)
         building, descriptor = _new(output)
         try:
             yield building
@@ -54,11 +55,6 @@ def building_beside(output: Path) -> Iterator[Path]:
             shutil.rmtree(building, ignore_errors=True)
             if descriptor is not None:
                 os.close(descriptor)
-
-
-def left_by_kills(output: Path) -> list[Path]:
-    """The folders of `building_beside` that no process builds in any more."""
-    return [path for path in output.parent.glob(f".{output.name}.building-*") if not _is_held(path)]
 
 
 def put_back(output: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llamafactory_gaze.data import registry
-from llamafactory_gaze.data.folders import building_beside, left_by_kills, put_back, setting_aside
+from llamafactory_gaze.data.folders import building_beside, put_back, setting_aside
 from llamafactory_gaze.data.maps.files import Track
 from llamafactory_gaze.data.photographs import photograph_size
 from llamafactory_gaze.data.registry import SPLITS, key_of
@@ -29,8 +29,10 @@ from llamafactory_gaze.data.triples.sides import SideMaps, divide_maps
 from llamafactory_gaze.data.triples.split import check_split, make_splits, same_content
 
 
+_UNREGISTERED = ".unregistered"  # is in a folder until the registry names it, in case of a kill in between
 _OWN_FILES = re.compile(
     r"images|maps|stage[12]\.json|test\.json|fold[0-9]+|README\.md|preview\.png|excluded\.csv|review\.csv|splits\.json"
+    r"|\.unregistered"
     r"|stage1\.normalization\.json"  # of `llamafactory-gaze normalize`, whose answers are kept elsewhere
 )
 
@@ -135,8 +137,7 @@ def _check_target(options: DatasetOptions, folder: Path) -> None:
         own = registry.own_entries(options.dataset_dir, options.name)
         content = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
         other = [name for name in content if not _OWN_FILES.fullmatch(name)]
-        # a first run that was killed between moving the folder to its place and registering it
-        killed = any(not (left / folder.name).exists() for left in left_by_kills(folder))
+        killed = (folder / _UNREGISTERED).exists()
         if not (own or killed) or other:
             what = f"holds {other[0]}" if other else "is not in the registry"
             raise DataError(
@@ -182,6 +183,7 @@ def _content(path: Path) -> bytes | None:
 
 def _move_into_place(finished: Path, built: BuiltDataset) -> None:
     """Move the finished folder to its place and register it; where that fails, put the former folder back."""
+    (finished / _UNREGISTERED).touch()
     with setting_aside(built.folder):
         finished.rename(built.folder)
         try:
@@ -196,3 +198,4 @@ def _move_into_place(finished: Path, built: BuiltDataset) -> None:
         except BaseException:
             built.folder.rename(finished)
             raise
+        (built.folder / _UNREGISTERED).unlink()
