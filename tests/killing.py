@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -148,10 +149,8 @@ def kill_again_and_again(
             time.sleep(rng.uniform(0, seconds))
         else:
             changes = _wait_for_changes(pid, folder, before, rng.randint(1, max(changes, 1)), seconds * 3)
-        try:
+        with suppress(ProcessLookupError):
             signal_to(pid)
-        except ProcessLookupError:
-            pass
         status = job.end()
         if status == -signal.SIGKILL:
             done.kills += 1
