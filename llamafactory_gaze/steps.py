@@ -23,7 +23,7 @@ import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from llamafactory_gaze.data.folders import remove_partial_files
+from llamafactory_gaze.data.folders import hold, remove_partial_files
 from llamafactory_gaze.data.registry import write_atomically
 from llamafactory_gaze.integration.checkpoints import set_aside_incomplete
 from llamafactory_gaze.os_errors import in_words, named
@@ -158,7 +158,7 @@ class _Runner:
             StepFailed: the whole call ends before.
         """
         said = False
-        while not _try_to_lock(lock):
+        while not hold(lock, wait=False):
             if not said:
                 self.console.print(
                     f"  {step.name:<{self.width}} waits: its command of another call, perhaps of a killed one, is "
@@ -245,19 +245,6 @@ def write_whole(target: Path, text: str) -> None:
     content = text.encode()
     remove_partial_files(target.parent, target.name)
     write_atomically(target, content)
-
-
-def _try_to_lock(descriptor: int) -> bool:
-    """Whether nobody else had the lock, which is ours then."""
-    if sys.platform == "win32":
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _key(step: Step, needed_keys: list[str]) -> str:

@@ -5,7 +5,6 @@ The job runs in forks of a process of its own that has done the imports, with on
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
@@ -14,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -149,7 +149,7 @@ def kill_again_and_again(
             time.sleep(rng.uniform(0, seconds))
         else:
             changes = _wait_for_changes(pid, folder, before, rng.randint(1, max(changes, 1)), seconds * 3)
-        with contextlib.suppress(ProcessLookupError):
+        with suppress(ProcessLookupError):
             signal_to(pid)
         status = job.end()
         if status == -signal.SIGKILL:

@@ -209,10 +209,8 @@ def test_a_missing_result_is_made_again(experiment):
 
 
 UNFINISHED = "(result / 'half').touch(); sys.exit('killed')"
-CHECKPOINT = (
-    "(result / 'checkpoint-3').mkdir(exist_ok=True); (result / 'checkpoint-3/trainer_state.json').write_text('{}'); "
-    + UNFINISHED
-)
+SAVED = "(result / 'checkpoint-3').mkdir(exist_ok=True); (result / 'checkpoint-3/trainer_state.json').write_text('{}')"
+CHECKPOINT = f"{SAVED}; {UNFINISHED}"
 
 
 def test_a_result_without_checkpoint_is_removed_before_the_new_try(experiment):

@@ -88,10 +88,20 @@ def replace_folder(building: Path, output: Path) -> None:
         os.rename(building, output)
 
 
-def hold(descriptor: int) -> None:
-    """Mark an open file or folder as in use, until it is closed or its process ends."""
+def hold(descriptor: int, wait: bool = True) -> bool:
+    """Mark an open file or folder as in use, until it is closed or the last process that has it open ends.
+
+    Returns:
+        False if another has marked it and we do not wait. Where there are no such marks, True.
+    """
     if sys.platform != "win32":
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # a file system without locks
+    return True
 
 
 def remove_partial_files(folder: Path, name: str = "*") -> None:

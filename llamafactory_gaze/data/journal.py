@@ -32,7 +32,7 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         content = path.read_bytes() if path.exists() else b""
         self.lines, whole = self._read(content)
-        self._file = path.open("ab", buffering=0)
+        self._file = path.open("ab")
         if whole < len(content):
             self._file.truncate(whole)
 
@@ -53,7 +53,8 @@ class Journal:
         self.lines.append(line)
 
     def close(self) -> None:
-        self._file.close()
+        with named(self.path):
+            self._file.close()
 
     def _read(self, content: bytes) -> tuple[list[Any], int]:
         """All whole lines, and how many bytes they are."""

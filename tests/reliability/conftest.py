@@ -21,7 +21,7 @@ def inputs(tmp_path_factory) -> Path:
     )
     for row in json.loads((folder / "train_stage2.json").read_text()):
         image, person = Path(row["images"][0]).name, row["participant"]
-        fixations.append(f"{image},{person},40,40,200")
+        fixations += [f"{image},{person},{x},{y},200" for x, y in ((30, 40), (70, 30), (50, 80))]
         descriptions.append(f'{image},{person},"{row["conversations"][1]["value"]}"')
         spoken.append(f"{image},{person},{image}")
     for name, lines in (("fixations", fixations), ("descriptions", descriptions), ("spoken", spoken)):
