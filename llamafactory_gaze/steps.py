@@ -161,8 +161,8 @@ class _Runner:
         while not hold(lock, wait=False):
             if not said:
                 self.console.print(
-                    f"  {step.name:<{self.width}} waits: its command of another call, perhaps of a killed one, is still "
-                    f"at work, log in {step.log}",
+                    f"  {step.name:<{self.width}} waits: its command of another call, perhaps of a killed one, is "
+                    f"still at work, log in {step.log}",
                     soft_wrap=True,
                 )
                 said = True

@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
+from llamafactory_gaze.data.folders import remove_partial_files
 from llamafactory_gaze.data.predicted.photograph import Photograph
 from llamafactory_gaze.data.registry import write_atomically
 from llamafactory_gaze.data.tables import DataError
@@ -60,4 +61,5 @@ def draw_preview(file: Path, photographs: Sequence[Photograph], output: Path, so
     buffer = BytesIO()
     sheet.save(buffer, "PNG", pnginfo=texts)
     file.parent.mkdir(parents=True, exist_ok=True)
+    remove_partial_files(file.parent, file.name)
     write_atomically(file, buffer.getvalue())
