@@ -123,7 +123,7 @@ from llamafactory_gaze.data import folders, registry
 undisturbed = job
 
 def job(folder, moment):
-    def die(*arguments):
+    def die(*arguments, **options):
         os.kill(os.getpid(), signal.SIGKILL)
     def set_aside(source, target, rename=os.rename):
         rename(source, target)
@@ -155,14 +155,12 @@ def test_killed_between_two_renamings(inputs, tmp_path):
     with Job(HEAD.format(inputs=str(inputs)) + JOBS["dataset"] + KILLED, tmp_path / "log") as job:
         job.live(tmp_path, "never")
         review = tmp_path / "toy/review.csv"
-        lines = review.read_text().splitlines()
-        words = lines[1].split(",")
-        assert "decision" in lines[0].split(",")
-        words[lines[0].split(",").index("decision")] = "include"
-        review.write_text("\n".join([lines[0], ",".join(words), *lines[2:]]) + "\n")
+        lines = review.read_text(encoding="utf-8").splitlines()
+        assert lines[0].endswith(",note")
+        review.write_text("\n".join([lines[0], f"{lines[1]}read it twice", *lines[2:]]) + "\n", encoding="utf-8")
         job.live(tmp_path, "never")
         whole = {name: text for name, text in content(tmp_path).items() if name != "log"}
-        assert b"include" in whole["toy/review.csv"]
+        assert b"read it twice" in whole["toy/review.csv"]
         job.start(tmp_path, "former set aside")
         assert job.end() == -signal.SIGKILL
         assert not (tmp_path / "toy").exists()
