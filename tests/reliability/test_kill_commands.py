@@ -2,10 +2,12 @@
 
 import itertools
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
+from llamafactory_gaze.data.folders import building_beside, left_by_kills
 from tests.killing import Job, content, hidden, kill_again_and_again
 
 
@@ -112,3 +114,68 @@ def test_killed_at_random_moments(name, before, inputs, tmp_path):
 
         done = kill_again_and_again(job, fresh, check, hidden)
         assert done.while_writing and done.resumed
+
+
+KILLED = """
+import os, signal
+from llamafactory_gaze.data import folders, registry
+
+undisturbed = job
+
+def job(folder, moment):
+    def die(*arguments, **options):
+        os.kill(os.getpid(), signal.SIGKILL)
+    def set_aside(source, target, rename=os.rename):
+        rename(source, target)
+        if ".former-" in str(target):
+            die()
+    if moment == "registering":
+        registry.register = die
+    if moment == "former set aside":
+        os.rename = set_aside
+    undisturbed(folder)
+"""
+
+
+def test_a_first_data_set_killed_before_it_is_registered(inputs, tmp_path):
+    """Its folder is there, but in no registry, as somebody else's would be."""
+    with Job(HEAD.format(inputs=str(inputs)) + JOBS["dataset"] + KILLED, tmp_path / "log") as job:
+        for name in ("whole", "killed"):
+            (tmp_path / name).mkdir()
+        job.live(tmp_path / "whole", "never")
+        job.start(tmp_path / "killed", "registering")
+        assert job.end() == -signal.SIGKILL
+        assert (tmp_path / "killed/toy").is_dir() and not (tmp_path / "killed/dataset_info.json").exists()
+        job.live(tmp_path / "killed", "never")
+        assert content(tmp_path / "killed") == content(tmp_path / "whole")
+
+
+def test_killed_between_two_renamings(inputs, tmp_path):
+    """The former data set, and what people wrote into its review, is put back by the next call."""
+    with Job(HEAD.format(inputs=str(inputs)) + JOBS["dataset"] + KILLED, tmp_path / "log") as job:
+        job.live(tmp_path, "never")
+        review = tmp_path / "toy/review.csv"
+        lines = review.read_text(encoding="utf-8").splitlines()
+        assert lines[0].endswith(",note")
+        review.write_text("\n".join([lines[0], f"{lines[1]}read it twice", *lines[2:]]) + "\n", encoding="utf-8")
+        job.live(tmp_path, "never")
+        whole = {name: text for name, text in content(tmp_path).items() if name != "log"}
+        assert b"read it twice" in whole["toy/review.csv"]
+        job.start(tmp_path, "former set aside")
+        assert job.end() == -signal.SIGKILL
+        assert not (tmp_path / "toy").exists()
+        job.live(tmp_path, "never")
+        assert {name: text for name, text in content(tmp_path).items() if name != "log"} == whole
+
+
+def test_leftovers_of_the_living_stay(tmp_path):
+    """And an error puts a former output back that a kill had set aside."""
+    output = tmp_path / "maps"
+    (tmp_path / ".maps.former-1").mkdir()
+    (tmp_path / ".maps.building-dead").mkdir()
+    with building_beside(output) as living:
+        assert output.is_dir() and hidden(tmp_path) == {living.name}
+        with pytest.raises(KeyError), building_beside(output) as second:
+            assert hidden(tmp_path) == {living.name, second.name}
+            raise KeyError
+        assert hidden(tmp_path) == {living.name} and left_by_kills(output) == []

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llamafactory_gaze.data.entries import Group, find_groups
+from llamafactory_gaze.data.folders import remove_partial_files
 from llamafactory_gaze.data.registry import SPLITS, write_atomically
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.data.validation.files import Inspector, Locator
@@ -63,6 +64,7 @@ class Report:
             "lines": [problem.as_json() for problem in self.problems],
         }
         file.parent.mkdir(parents=True, exist_ok=True)
+        remove_partial_files(file.parent, file.name)
         write_atomically(file, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
