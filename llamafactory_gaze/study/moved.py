@@ -4,8 +4,8 @@ It needs a data set that names the things in its pictures: `objects` (names), `b
 image, in the same order) and `looked_at` (names). Rows at which one thing alone was looked at are moved.
 """
 
+import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from llamafactory_gaze.data.registry import write_atomically
 from llamafactory_gaze.saliency.maps import read_saliency_map
 from llamafactory_gaze.study.definition import StudyError
 
@@ -31,7 +32,7 @@ class Move:
 
 
 def make_moved(test: Path, folder: Path, seed: int = 0) -> list[Move]:
-    """Writes the data set `moved` into `folder`: maps, moved.json, dataset_info.json.
+    """Writes the data set `moved` into `folder`: images, maps, moved.json, dataset_info.json.
 
     Each row is one of the test set, with its map moved to another thing chosen by chance; in its caption the name of
     the one stands for that of the other, and `simulated` says that nobody looked or spoke so.
@@ -50,7 +51,8 @@ def make_moved(test: Path, folder: Path, seed: int = 0) -> list[Move]:
             "every row `objects`, `boxes` and `looked_at`, or take the control out."
         )
     rng = np.random.default_rng(seed)
-    (folder / "maps").mkdir(parents=True, exist_ok=True)
+    for name in ("images", "maps"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
     moves, moved_rows = [], []
     for number, row in enumerate(rows):
         others = [name for name in row["objects"] if name not in row["looked_at"]]
@@ -114,9 +116,18 @@ def _moved_row(row: dict[str, Any], move: Move, target: Path, source: Path, fold
     return {
         **row,
         "conversations": [question, {**answer, "value": caption}],
-        "images": [os.path.relpath(source / path, folder) for path in row["images"]],
+        "images": [_copied(source / path, folder) for path in row["images"]],
         "saliencies": [str(target.relative_to(folder))],
         "looked_at": [move.reached],
         "simulated": True,
         "move": {"row": move.row, "left": move.left, "reached": move.reached},
     }
+
+
+def _copied(image: Path, folder: Path) -> str:
+    """A row names files of its own data set alone; the copy's name tells images of one name apart."""
+    content = image.read_bytes()
+    name = f"images/{hashlib.sha256(content).hexdigest()[:16]}{image.suffix}"
+    if not (folder / name).exists():
+        write_atomically(folder / name, content)
+    return name
