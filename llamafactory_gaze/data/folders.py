@@ -45,10 +45,10 @@ def building_beside(output: Path) -> Iterator[Path]:
     with named(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         put_back(output)
-        for leftover in left_by_kills(output):
-            shutil.rmtree(leftover, ignore_errors=True)
         building, descriptor = _new(output)
         try:
+            for leftover in left_by_kills(output):  # which are never without a successor, so that they can be told by
+                shutil.rmtree(leftover, ignore_errors=True)
             yield building
         finally:
             shutil.rmtree(building, ignore_errors=True)

@@ -135,9 +135,9 @@ def _check_target(options: DatasetOptions, folder: Path) -> None:
         own = registry.own_entries(options.dataset_dir, options.name)
         content = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
         other = [name for name in content if not _OWN_FILES.fullmatch(name)]
-        # a first run that was killed between moving the folder to its place and registering it
-        killed = any(not (left / folder.name).exists() for left in left_by_kills(folder))
-        if not (own or killed) or other:
+        # Also of a first run that was killed before it could register the folder: it has left another beside it.
+        own = own or [path.name for path in left_by_kills(folder)]
+        if not own or other:
             what = f"holds {other[0]}" if other else "is not in the registry"
             raise DataError(
                 f"{folder} exists and {what}, so this command did not make it as it is; choose another --name, or "
