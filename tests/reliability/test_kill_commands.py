@@ -118,7 +118,8 @@ def test_killed_at_random_moments(name, before, inputs, tmp_path):
 
 KILLED = """
 import os, signal
-from llamafactory_gaze.data import folders, registry
+from llamafactory_gaze.data import registry
+from llamafactory_gaze.data.triples import build
 
 undisturbed = job
 
@@ -129,6 +130,8 @@ def job(folder, moment):
         rename(source, target)
         if ".former-" in str(target):
             die()
+    if moment == "new folder made":
+        build._write_files = die
     if moment == "registering":
         registry.register = die
     if moment == "former set aside":
@@ -146,6 +149,8 @@ def test_a_first_data_set_killed_before_it_is_registered(inputs, tmp_path):
         job.start(tmp_path / "killed", "registering")
         assert job.end() == -signal.SIGKILL
         assert (tmp_path / "killed/toy").is_dir() and not (tmp_path / "killed/dataset_info.json").exists()
+        job.start(tmp_path / "killed", "new folder made")
+        assert job.end() == -signal.SIGKILL
         job.live(tmp_path / "killed", "never")
         assert content(tmp_path / "killed") == content(tmp_path / "whole")
 

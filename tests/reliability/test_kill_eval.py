@@ -5,6 +5,9 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
+from eval.output import all_or_nothing
 from tests.eval.conftest import Study
 from tests.killing import Job, content, hidden, kill_again_and_again
 
@@ -64,3 +67,27 @@ def test_killed_at_random_moments(tmp_path):
 
         done = kill_again_and_again(job, fresh, check, half)
         assert done.while_writing
+
+
+def test_a_report_that_is_half_replaced_lacks_its_last_file(tmp_path, monkeypatch):
+    """So that nobody takes the figures of one comparison for those of the scores of another."""
+    names = ("per_item.jsonl", "results.json")
+
+    def write(text: str) -> None:
+        with all_or_nothing(tmp_path / "report") as staging:
+            for name in names:
+                (staging / name).write_text(text)
+
+    def moves_one(path: Path, target: Path, replace=Path.replace) -> None:
+        if path.name == names[1]:
+            raise KeyboardInterrupt
+        replace(path, target)
+
+    write("former")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", moves_one)
+        with pytest.raises(KeyboardInterrupt):
+            write("new")
+    assert content(tmp_path) == {"report/per_item.jsonl": b"new"}
+    write("new")
+    assert content(tmp_path) == {f"report/{name}": b"new" for name in names}
