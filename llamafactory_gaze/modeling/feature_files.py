@@ -5,15 +5,16 @@ One safetensors file for each image, which is mapped into memory when it is read
 
 import logging
 import os
-import tempfile
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
+
+from llamafactory_gaze.data.registry import write_atomically
 
 
 logger = logging.getLogger(__name__)
@@ -53,19 +54,13 @@ class FeatureFiles:
         """Keeps the features of an image. On a full disk a warning is given once and nothing more is kept."""
         if not self._writable:
             return
-        part = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle, part = tempfile.mkstemp(suffix=".part", dir=self.folder)
-            os.close(handle)
-            save_file({"features": features.detach().cpu().contiguous()}, part)
-            os.replace(part, self._path(image))
+            write_atomically(self._path(image), save({"features": features.detach().cpu().contiguous()}))
             self._trim()
-        except (OSError, SafetensorError) as error:
+        except OSError as error:
             self._writable = False
             logger.warning("%s takes no more features (%s): further images are computed each time.", self.folder, error)
-            if part is not None:
-                Path(part).unlink(missing_ok=True)
 
     def forget_maker(self) -> None:
         """To be called when the weights may have changed."""
