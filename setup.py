@@ -27,8 +27,11 @@ setup(
     },
     install_requires=[
         "llamafactory==0.9.5",
+        # the same ranges as in llamafactory_gaze/versions.py
         "transformers>=5.5,<5.6",  # 5.6.0 is broken, and LLaMA-Factory 0.9.5 takes nothing newer
-        "torch>=2.4,<2.15,!=2.9.*",  # LLaMA-Factory refuses 2.9 for models with a Conv3d, as Qwen2.5-VL is
+        "peft>=0.18,<0.19",
+        # 2.6: older ones may not resume (transformers); LLaMA-Factory refuses 2.9 for models with a Conv3d
+        "torch>=2.6,!=2.9.*,<2.15",
         "wrapt>=1.16",
         "filelock>=3.12",
         "packaging",

@@ -21,7 +21,7 @@ TESTED = {
     "llamafactory": SpecifierSet("==0.9.5"),
     "transformers": SpecifierSet(">=5.5,<5.6"),
     "peft": SpecifierSet(">=0.18,<0.19"),
-    "torch": SpecifierSet(">=2.14,<2.15"),
+    "torch": SpecifierSet(">=2.6,!=2.9.*,<2.15"),
 }
 OVERRIDE = "LLAMAFACTORY_GAZE_ALLOW_UNTESTED"
 

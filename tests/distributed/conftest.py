@@ -46,14 +46,18 @@ class Trainer:
     def log(self, output: str) -> str:
         return "\n".join(path.read_text()[-4000:] for path in sorted(self.folder.glob(f"{output}.log.*")))
 
-    def run(self, recipe: str, output: str, processes: int, **keys) -> str:
-        """The exit status, or "hangs"."""
+    def keys(self, recipe: str, output: str, **keys) -> dict:
+        """A recipe, for the tiny model and this folder."""
         tiny = {**TINY, "dataset_dir": str(self.folder / "data"), "output_dir": str(self.folder / output), **keys}
         tiny = {**yaml.safe_load((ROOT / f"yaml_recipes/{recipe}.yaml").read_text()), **tiny}
         if "adapter_name_or_path" not in tiny and "gaze_layers" in tiny:
             tiny["gaze_layers"] = [7]
+        return tiny
+
+    def run(self, recipe: str, output: str, processes: int, **keys) -> str:
+        """The exit status, or "hangs"."""
         log = str(self.folder / f"{output}.log")
-        job = {"keys": tiny, "processes": processes, "log": log, "timeout": 90}
+        job = {"keys": self.keys(recipe, output, **keys), "processes": processes, "log": log, "timeout": 90}
         self.launcher.stdin.write(json.dumps(job) + "\n")
         self.launcher.stdin.flush()
         return self.launcher.stdout.readline().strip()

@@ -47,6 +47,6 @@ def test_tested_ranges_hold_the_versions_at_both_ends():
     assert Version("5.5.0") in TESTED["transformers"] and Version("5.5.4") in TESTED["transformers"]
     assert Version("5.6.0") not in TESTED["transformers"] and Version("0.9.4") not in TESTED["llamafactory"]
     setup = (Path(modeling.__file__).parents[2] / "setup.py").read_text()
-    for package in ("llamafactory", "transformers"):
+    for package in TESTED:
         declared = next(line for line in setup.splitlines() if line.strip().startswith(f'"{package}') and "=" in line)
         assert str(TESTED[package]) == ",".join(sorted(declared.split('"')[1].removeprefix(package).split(",")))
