@@ -96,7 +96,16 @@ def test_a_stream_without_workers_is_refused(registry):
         read(registry, **STREAM | {"dataloader_num_workers": 0})
 
 
-def test_two_workers_of_the_preprocessing_give_the_same_rows(registry):
+@pytest.fixture
+def one_thread():
+    """torch in a forked worker would wait for ever for threads that other tests have started in this process."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_two_workers_of_the_preprocessing_give_the_same_rows(registry, one_thread):
     assert rows_of(read(registry, preprocessing_num_workers=2)["train_dataset"]) == rows_of(
         read(registry)["train_dataset"]
     )
