@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -57,9 +58,18 @@ def mixed_fit(differences: np.ndarray, images: np.ndarray, participants: np.ndar
     from numpy.linalg import LinAlgError
     from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec
 
+    class Model(MixedLM):
+        """One that the optimiser may ask anywhere."""
+
+        def loglike(self, *args: Any, **kwargs: Any) -> float:
+            try:
+                return float(super().loglike(*args, **kwargs))
+            except LinAlgError:  # a variance so near to 0 that rounding, another on each processor, makes it singular
+                return -np.inf
+
     dummies = [np.eye(codes.max() + 1)[codes] for codes in groups.values()]
     names = [[[str(code) for code in range(codes.max() + 1)]] for codes in groups.values()]
-    model = MixedLM(
+    model = Model(
         differences / spread,  # p and shares have no unit, and the optimiser starts near 1
         np.ones((len(differences), 1)),
         groups=np.zeros(len(differences)),
