@@ -28,7 +28,7 @@ setup(
     install_requires=[
         "llamafactory==0.9.5",
         # the same ranges as in llamafactory_gaze/versions.py
-        "transformers>=5.5,<5.6",  # 5.6.0 is broken, and LLaMA-Factory 0.9.5 takes nothing newer
+        "transformers>=5.5.4,<5.6",  # before, images stood wrong; 5.6.0 is broken; LLaMA-Factory takes nothing newer
         "peft>=0.18,<0.19",
         # 2.6: older ones may not resume (transformers); LLaMA-Factory refuses 2.9 for models with a Conv3d
         "torch>=2.6,!=2.9.*,<2.15",

@@ -19,7 +19,7 @@ from packaging.specifiers import SpecifierSet
 
 TESTED = {
     "llamafactory": SpecifierSet("==0.9.5"),
-    "transformers": SpecifierSet(">=5.5,<5.6"),
+    "transformers": SpecifierSet(">=5.5.4,<5.6"),
     "peft": SpecifierSet(">=0.18,<0.19"),
     "torch": SpecifierSet(">=2.6,!=2.9.*,<2.15"),
 }

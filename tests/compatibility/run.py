@@ -31,13 +31,13 @@ SELECTION = (
 # The oldest of each package; the newest that pip finds in its range is looked for as well, but for torch, of which pip
 # would take gigabytes for the version that is installed.
 WITHIN = {
-    "transformers": ["transformers==5.5.0", f"transformers{TESTED['transformers']}"],
+    "transformers": ["transformers==5.5.4", f"transformers{TESTED['transformers']}"],
     "peft": ["peft==0.18.0", f"peft{TESTED['peft']}"],
     "torch": ["torch==2.6.0 torchvision==0.21.0 torchaudio==2.6.0"],
 }
 OUTSIDE = {
     "llamafactory": ["llamafactory==0.9.4"],
-    "transformers": ["transformers==5.6.2"],
+    "transformers": ["transformers==5.5.3", "transformers==5.6.2"],
     "peft": ["peft==0.17.1"],
 }
 BAD = re.compile(r"failed|error|NOT REFUSED")
