@@ -1,0 +1,178 @@
+"""What transformers, peft and torch do with any model they do with ours, and the stock model says with which result."""
+
+import peft
+import pytest
+import torch
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from llamafactory_gaze import Qwen2_5_VLGazeForConditionalGeneration
+from llamafactory_gaze.modeling.configuration import IN_TOWER
+from tests.conftest import IMAGE_TOKEN
+from tests.modeling.test_model import AWAKE, FRESH, GRIDS, PIXELS, awaken, batch_of_two, load_gaze, logits, make_inputs
+
+
+@pytest.mark.parametrize("gaze", AWAKE, ids=str)
+def test_what_a_checkpoint_lacks_starts_as_in_a_model_that_is_built(stock_checkpoint, gaze):
+    """`from_pretrained` builds on the meta device and fills in afterwards; a constructor fills in at once."""
+    loaded = load_gaze(stock_checkpoint, **gaze)
+    built = Qwen2_5_VLGazeForConditionalGeneration(loaded.config)
+    assert dict(loaded.named_buffers()).keys() == dict(built.named_buffers()).keys()
+    for name, buffer in built.named_buffers():
+        assert torch.equal(loaded.get_buffer(name), buffer)
+    calibrators = {name: weight for name, weight in built.named_parameters() if "calibrator" in name}
+    assert calibrators
+    for name, expected in calibrators.items():
+        found = loaded.get_parameter(name)
+        assert found.dtype == expected.dtype and found.shape == expected.shape
+        if expected.std() == 0:  # zeros and ones
+            assert torch.equal(found, expected)
+        else:  # two draws from one distribution
+            assert not torch.equal(found, expected)
+            torch.testing.assert_close(found.std(), expected.std(), rtol=0.15, atol=0)
+
+
+@pytest.mark.parametrize("fusion", IN_TOWER)
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_checkpointing_through_peft_changes_no_gradient(stock_checkpoint, fusion, reentrant):
+    model = awaken(load_gaze(stock_checkpoint, gaze_fusion=fusion))
+    lora = peft.LoraConfig(target_modules=["q_proj", "v_proj"], modules_to_save=["calibrator"], init_lora_weights=False)
+    model = peft.get_peft_model(model, lora).train()
+    inputs = make_inputs()
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert any("calibrator" in name for name in trained) and any("lora_A" in name for name in trained)
+
+    def gradients() -> dict[str, torch.Tensor]:
+        model.zero_grad()
+        model(**inputs, labels=inputs["input_ids"]).loss.backward()
+        return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+    expected = gradients()
+    assert expected.keys() == trained
+    model.enable_input_require_grads()
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": reentrant})
+    blocks = [*model.get_base_model().model.visual.blocks, *model.get_base_model().model.language_model.layers]
+    assert all(block.gradient_checkpointing for block in blocks)
+    checkpointed = gradients()
+    model.gradient_checkpointing_disable()
+    assert not any(block.gradient_checkpointing for block in blocks)
+    for found in (checkpointed, gradients()):
+        assert found.keys() == trained
+        for name, gradient in found.items():
+            torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-7)
+
+
+def one_row() -> dict[str, torch.Tensor]:
+    """A prompt that repeats itself behind its images, so that looking up finds what could follow."""
+    inputs = make_inputs()
+    again = torch.tensor([[10, 11, 12, 13, 10, 11, 12, 13, 10, 11]])
+    return {**inputs, "input_ids": torch.cat([inputs["input_ids"], again], dim=1)}
+
+
+@pytest.mark.parametrize("kind", ["prompt lookup", "assistant"])
+def test_assisted_decoding_says_what_greedy_decoding_says(stock_checkpoint, kind):
+    model = awaken(load_gaze(stock_checkpoint))
+    assistant = awaken(load_gaze(stock_checkpoint))
+    with torch.no_grad():  # often right, not always
+        for parameter in assistant.model.language_model.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    help_ = {"prompt lookup": {"prompt_lookup_num_tokens": 3}, "assistant": {"assistant_model": assistant}}[kind]
+    inputs, options = one_row(), {"max_new_tokens": 12, "do_sample": False, "eos_token_id": -1}
+    expected = model.generate(**inputs, **options)
+    lengths = []
+    hook = model.model.language_model.register_forward_pre_hook(
+        lambda module, args, kwargs: lengths.append(kwargs["inputs_embeds"].shape[1]), with_kwargs=True
+    )
+    found = model.generate(**inputs, **options, **help_)
+    hook.remove()
+    assert torch.equal(found, expected)
+    assert any(length > 1 for length in lengths[1:])  # candidates were tried
+    assert len(lengths) < options["max_new_tokens"]  # and taken
+
+
+def test_more_tokens_leave_the_old_ones_as_they_are(stock_checkpoint, tmp_path):
+    model = awaken(load_gaze(stock_checkpoint))
+    inputs = make_inputs()
+    expected = logits(model, inputs)
+    model.resize_token_embeddings(104)
+    assert model.config.text_config.vocab_size == 104
+    found = logits(model, inputs)
+    assert found.shape[-1] == 104
+    assert torch.equal(found[..., :100], expected)
+    model.save_pretrained(tmp_path)
+    loaded = Qwen2_5_VLGazeForConditionalGeneration.from_pretrained(tmp_path).eval()
+    assert torch.equal(logits(loaded, inputs), found)
+
+
+@pytest.mark.parametrize("change", [1, -1])
+def test_another_number_of_image_tokens_is_refused_as_by_the_stock_model(stock_model, stock_checkpoint, change):
+    inputs = make_inputs()
+    ids = inputs["input_ids"][0].tolist()
+    first = ids.index(IMAGE_TOKEN)
+    more, fewer = [*ids[:first], IMAGE_TOKEN, *ids[first:]], [*ids[:first], *ids[first + 1 :]]
+    inputs["input_ids"] = torch.tensor([more if change > 0 else fewer])
+    messages = []
+    for model, width in ((load_gaze(stock_checkpoint), None), (stock_model, PIXELS)):
+        with pytest.raises(ValueError, match="Image features and image tokens do not match") as error:
+            model(**{**inputs, "pixel_values": inputs["pixel_values"][:, :width]})
+        messages.append(str(error.value))
+    assert messages[0] == messages[1]
+
+
+@pytest.mark.parametrize("gaze", AWAKE, ids=str)
+def test_the_tower_compiles(stock_checkpoint, gaze):
+    tower = awaken(load_gaze(stock_checkpoint, **gaze)).model.visual
+    inputs = make_inputs()
+    compiled = torch.compile(tower, backend="aot_eager")
+    with torch.no_grad():
+        expected = tower(inputs["pixel_values"], GRIDS).pooler_output
+        found = compiled(inputs["pixel_values"], GRIDS).pooler_output
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("gaze", FRESH, ids=str)
+def test_hidden_states_and_attentions_of_a_fresh_model_are_those_of_the_stock_model(stock_checkpoint, gaze):
+    stock = Qwen2_5_VLForConditionalGeneration.from_pretrained(stock_checkpoint).eval()
+    model = load_gaze(stock_checkpoint, **gaze)
+    for each in (model, stock):
+        each.set_attn_implementation("eager")
+    inputs = make_inputs()
+    images = inputs["pixel_values"], inputs["image_grid_thw"]
+    inside = {"output_hidden_states": True, "output_attentions": True}
+    token_types = (inputs["input_ids"] == IMAGE_TOKEN).int()
+    with torch.no_grad():
+        found = [model(**inputs, **inside), model.model.visual(*images, **inside)]
+        inputs["pixel_values"] = inputs["pixel_values"][:, :PIXELS]
+        expected = [
+            stock(**inputs, mm_token_type_ids=token_types, **inside),
+            stock.model.visual(inputs["pixel_values"], images[1], **inside),
+        ]
+    for ours, theirs in zip(found, expected, strict=True):
+        for name in inside:
+            layers = name.removeprefix("output_")
+            assert len(theirs[layers]) > 1
+            for one, other in zip(ours[layers], theirs[layers], strict=True):
+                assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("gaze", AWAKE, ids=str)
+def test_eager_attention_gives_what_sdpa_gives(stock_checkpoint, gaze):
+    model = awaken(load_gaze(stock_checkpoint, **gaze))
+    inputs, found = batch_of_two(), []
+    for attention in ("eager", "sdpa"):
+        model.set_attn_implementation(attention)
+        assert model.model.visual.config._attn_implementation == attention
+        found.append(logits(model, inputs)[inputs["attention_mask"].bool()])
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-4)
+
+
+def test_generation_goes_on_from_its_cache(stock_checkpoint):
+    """Two prompts with padding and images, which are not handed in again."""
+    model = awaken(load_gaze(stock_checkpoint))
+    inputs, options = batch_of_two(), {"do_sample": False, "eos_token_id": -1}
+    expected = model.generate(**inputs, **options, max_new_tokens=6)
+    begun = model.generate(**inputs, **options, max_new_tokens=3, return_dict_in_generate=True)
+    seen = torch.nn.functional.pad(inputs["attention_mask"], (0, 3), value=1)
+    found = model.generate(
+        begun.sequences, attention_mask=seen, past_key_values=begun.past_key_values, **options, max_new_tokens=3
+    )
+    assert torch.equal(found, expected)
