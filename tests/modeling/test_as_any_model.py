@@ -3,7 +3,7 @@
 import peft
 import pytest
 import torch
-from transformers import Qwen2_5_VLForConditionalGeneration
+from transformers import CompileConfig, Qwen2_5_VLForConditionalGeneration
 
 from llamafactory_gaze import Qwen2_5_VLGazeForConditionalGeneration
 from llamafactory_gaze.modeling.configuration import IN_TOWER
@@ -130,6 +130,25 @@ def test_the_tower_compiles(stock_checkpoint, gaze):
         expected = tower(inputs["pixel_values"], GRIDS).pooler_output
         found = compiled(inputs["pixel_values"], GRIDS).pooler_output
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_compiled_generation_says_what_plain_generation_says(stock_checkpoint):
+    """After the prompt each token is one step of one graph, whatever the prompts."""
+    model = awaken(load_gaze(stock_checkpoint))
+    inputs, options = batch_of_two(), {"max_new_tokens": 6, "do_sample": False, "eos_token_id": -1}
+    expected = model.generate(**inputs, **options)
+    graphs = []
+
+    def backend(graph, example_inputs):
+        graphs.append(graph)
+        return graph
+
+    compilation = CompileConfig(backend=backend, mode=None, fullgraph=True, dynamic=False)
+    compilation._compile_all_devices = True  # transformers compiles on GPUs alone if not told otherwise
+    for _ in range(2):
+        found = model.generate(**inputs, **options, cache_implementation="static", compile_config=compilation)
+        assert torch.equal(found, expected)
+    assert len(graphs) == 1
 
 
 @pytest.mark.parametrize("gaze", FRESH, ids=str)

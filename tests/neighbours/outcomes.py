@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 
 class Outcome(NamedTuple):
-    """`what` is passed, skipped, failure, error, or absent where there was no such test; `kind` says of which error."""
+    """`what` is passed, skipped, failure, error, or absent where there was no such test; `kind` is that of an error."""
 
     what: str
     kind: str = ""
@@ -44,8 +44,9 @@ def read(report: Path) -> Outcomes:
     found = {}
     for case in ElementTree.parse(report).iter("testcase"):
         result = next((child for child in case if child.tag in ("failure", "error", "skipped")), None)
-        message = "" if result is None else result.get("message", "")
-        outcome = Outcome("passed" if result is None else result.tag, message.split(":")[0].partition("\n")[0])
+        outcome = Outcome("passed" if result is None else result.tag)
+        if outcome.is_failure:
+            outcome = outcome._replace(kind=result.get("message", "").split(":")[0].partition("\n")[0])
         found[f"{case.get('classname')}::{case.get('name')}"] = outcome
     return found
 
@@ -86,10 +87,3 @@ def print_table(title: str, runs: dict[str, Outcomes], group: Callable[[str], st
 def print_differences(runs: dict[str, Outcomes]) -> None:
     for name in differences(runs):
         print(f"differs: {name}: " + ", ".join(f"{run.get(name, ABSENT)} {label}" for label, run in runs.items()))
-
-
-def print_failures(run: Outcomes, label: str) -> None:
-    """The failures of one run by the kind of their error."""
-    kinds = Counter(outcome.kind for outcome in run.values() if outcome.is_failure)
-    for kind, number in kinds.most_common():
-        print(f"  failed {label}, too: {number} x {kind}")
