@@ -78,14 +78,14 @@ def test_assisted_decoding_says_what_greedy_decoding_says(stock_checkpoint, kind
     with torch.no_grad():  # often right, not always
         for parameter in assistant.model.language_model.parameters():
             parameter.add_(0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
-    help_ = {"prompt lookup": {"prompt_lookup_num_tokens": 3}, "assistant": {"assistant_model": assistant}}[kind]
+    assistance = {"prompt lookup": {"prompt_lookup_num_tokens": 3}, "assistant": {"assistant_model": assistant}}[kind]
     inputs, options = one_row(), {"max_new_tokens": 12, "do_sample": False, "eos_token_id": -1}
     expected = model.generate(**inputs, **options)
     lengths = []
     hook = model.model.language_model.register_forward_pre_hook(
         lambda module, args, kwargs: lengths.append(kwargs["inputs_embeds"].shape[1]), with_kwargs=True
     )
-    found = model.generate(**inputs, **options, **help_)
+    found = model.generate(**inputs, **options, **assistance)
     hook.remove()
     assert torch.equal(found, expected)
     assert any(length > 1 for length in lengths[1:])  # candidates were tried
@@ -121,28 +121,38 @@ def test_another_number_of_image_tokens_is_refused_as_by_the_stock_model(stock_m
     assert messages[0] == messages[1]
 
 
-@pytest.mark.parametrize("gaze", AWAKE, ids=str)
-def test_the_tower_compiles(stock_checkpoint, gaze):
-    tower = awaken(load_gaze(stock_checkpoint, **gaze)).model.visual
-    inputs = make_inputs()
-    compiled = torch.compile(tower, backend="aot_eager")
-    with torch.no_grad():
-        expected = tower(inputs["pixel_values"], GRIDS).pooler_output
-        found = compiled(inputs["pixel_values"], GRIDS).pooler_output
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
-
-
-def test_compiled_generation_says_what_plain_generation_says(stock_checkpoint):
-    """After the prompt each token is one step of one graph, whatever the prompts."""
-    model = awaken(load_gaze(stock_checkpoint))
-    inputs, options = batch_of_two(), {"max_new_tokens": 6, "do_sample": False, "eos_token_id": -1}
-    expected = model.generate(**inputs, **options)
+@pytest.fixture
+def compiler():
+    """A backend of `torch.compile` that runs graphs as they are, and the list in which it keeps them."""
+    torch.compiler.reset()  # else what another test compiled would serve here
     graphs = []
 
     def backend(graph, example_inputs):
         graphs.append(graph)
-        return graph
+        return graph.forward
 
+    return backend, graphs
+
+
+@pytest.mark.parametrize("fusion", IN_TOWER)
+def test_the_tower_compiles(stock_checkpoint, compiler, fusion):
+    backend, graphs = compiler
+    tower = awaken(load_gaze(stock_checkpoint, gaze_fusion=fusion)).model.visual
+    inputs = make_inputs()
+    with torch.no_grad():
+        expected = tower(inputs["pixel_values"], GRIDS).pooler_output
+        found = torch.compile(tower, backend=backend)(inputs["pixel_values"], GRIDS).pooler_output
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    operations = {node.target for graph in graphs for node in graph.graph.nodes}
+    assert {torch.nn.functional.linear, torch.nn.functional.scaled_dot_product_attention} <= operations
+
+
+def test_compiled_generation_says_what_plain_generation_says(stock_checkpoint, compiler):
+    """After the prompt each token is one step of one graph, which serves the second call as well."""
+    backend, graphs = compiler
+    model = awaken(load_gaze(stock_checkpoint))
+    inputs, options = batch_of_two(), {"max_new_tokens": 6, "do_sample": False, "eos_token_id": -1}
+    expected = model.generate(**inputs, **options)
     compilation = CompileConfig(backend=backend, mode=None, fullgraph=True, dynamic=False)
     compilation._compile_all_devices = True  # transformers compiles on GPUs alone if not told otherwise
     for _ in range(2):
