@@ -19,7 +19,10 @@ from tests.neighbours.outcomes import harmed, print_differences, print_table, ru
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkout", type=Path, help="a checkout of transformers, of the installed version")
-    os.environ["TRANSFORMERS"] = str(parser.parse_args().checkout.resolve())
+    checkout = parser.parse_args().checkout.resolve()
+    if not (checkout / "tests/generation/test_utils.py").is_file():
+        parser.error(f"{checkout} has no tests/generation/test_utils.py; PyPI's archive lacks it: name a git checkout.")
+    os.environ["TRANSFORMERS"] = str(checkout)
     tests = import_module("tests.neighbours.transformers_common")
     with tempfile.TemporaryDirectory() as folder:
         found = run_pytest(Path(folder) / "report.xml", str(tests.__file__))

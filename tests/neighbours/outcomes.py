@@ -73,7 +73,7 @@ def fails(outcome: Outcome) -> bool:
 
 def print_table(title: str, runs: dict[str, Outcomes], group: Callable[[str], str]) -> None:
     """One row for each group of tests, one column for each run."""
-    print(f"{title:44} {' '.join(f'{label:>20}' for label in runs)}   passed, skipped, failed")
+    print(f"{title:44} {' '.join(f'{label:>16}' for label in runs)}   passed, skipped, failed")
     groups = Counter(group(name) for name in names(runs))
     for row in sorted(groups):
         cells = []
@@ -81,7 +81,7 @@ def print_table(title: str, runs: dict[str, Outcomes], group: Callable[[str], st
             outcomes = [outcome for name, outcome in run.items() if group(name) == row]
             tally = Counter("failed" if outcome.is_failure else outcome.what for outcome in outcomes)
             cells.append(f"{tally['passed']}, {tally['skipped']}, {tally['failed']}")
-        print(f"{row:44} {' '.join(f'{cell:>20}' for cell in cells)}")
+        print(f"{row:44} {' '.join(f'{cell:>16}' for cell in cells)}")
 
 
 def print_differences(runs: dict[str, Outcomes]) -> None:
