@@ -27,7 +27,7 @@ bench-table: $(VENV)/.installed  ## the results of the benchmarks into docs/perf
 
 neighbours: $(VENV)/.installed  ## LLaMA-Factory's tests, transformers' tests: LLAMAFACTORY=checkout, TRANSFORMERS=checkout
 	$(if $(LLAMAFACTORY),$(BIN)/python -m tests.neighbours.compare_llamafactory $(LLAMAFACTORY))
-	$(if $(TRANSFORMERS),TRANSFORMERS=$(TRANSFORMERS) $(BIN)/python -m pytest tests/neighbours/transformers_common.py)
+	$(if $(TRANSFORMERS),$(BIN)/python -m tests.neighbours.compare_transformers $(TRANSFORMERS))
 
 compatibility: $(VENV)/.installed  ## the oldest and newest supported versions, into docs/compatibility.md (10 minutes)
 	$(BIN)/python -m tests.compatibility.run

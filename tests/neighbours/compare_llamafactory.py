@@ -12,9 +12,10 @@ import os
 import subprocess
 import sys
 import tempfile
-import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from pathlib import Path
+
+from tests.neighbours.outcomes import Outcomes, differences, print_differences, print_table, run_pytest
 
 
 os.environ["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"  # the stand-ins are made without the plug-in
@@ -114,8 +115,7 @@ def make_data(folder: Path, demo: Path) -> None:
         (downloaded / place).write_text(text)
 
 
-def run(which: str, folder: Path, checkout: Path) -> dict[str, tuple[str, str]]:
-    """Outcome by test, and for a failure the kind of error."""
+def run(which: str, folder: Path, checkout: Path) -> Outcomes:
     place = folder / which
     place.mkdir()
     (place / "llamafactory").symlink_to(folder / "llamafactory")
@@ -131,29 +131,8 @@ def run(which: str, folder: Path, checkout: Path) -> dict[str, tuple[str, str]]:
     seen = subprocess.run([sys.executable, "-c", SEEN], env=environment, text=True, capture_output=True, check=True)
     if seen.stdout.split()[-1] != str(which == "with"):
         sys.exit(f"The run {which} the plug-in is none: is it installed here? {seen.stderr[-500:]}")
-    report = place / "report.xml"
-    arguments = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        f"--rootdir={checkout}",
-        f"--junitxml={report}",
-    ]
     suites = [str(checkout / suite) for suite in SUITES]
-    subprocess.run([*arguments, *suites], cwd=place, env=environment, stdout=subprocess.DEVNULL, check=False)
-    return outcomes(report)
-
-
-def outcomes(report: Path) -> dict[str, tuple[str, str]]:
-    found = {}
-    for case in ElementTree.parse(report).iter("testcase"):
-        result = next(iter(child for child in case if child.tag in ("failure", "error", "skipped")), None)
-        kind = "" if result is None else result.get("message", "").split(":")[0].splitlines()[0]
-        found[f"{case.get('classname')}::{case.get('name')}"] = ("passed" if result is None else result.tag, kind)
-    return found
+    return run_pytest(place / "report.xml", f"--rootdir={checkout}", *suites, cwd=place, env=environment)
 
 
 def main() -> None:
@@ -163,23 +142,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         make_stand_ins(Path(folder), checkout)
         runs = {which: run(which, Path(folder), checkout) for which in SWITCHES}
-    without, with_it = runs["without"], runs["with"]
-    print(f"{'LLaMA-Factory tests':44} {'without':>24} {'with':>24}   passed, skipped, failed")
-    for module in sorted({name.split("::")[0] for name in without | with_it}):
-        counts = []
-        for found in (without, with_it):
-            tally = Counter(kind for name, (kind, _) in found.items() if name.split("::")[0] == module)
-            failed = tally["failure"] + tally["error"]
-            counts.append(f"{tally['passed']}, {tally['skipped']}, {failed}")
-        print(f"{module:44} {counts[0]:>24} {counts[1]:>24}")
-    different = sorted(name for name in without | with_it if without.get(name) != with_it.get(name))
-    for name in different:
-        print(f"differs: {name}: {without.get(name)} without, {with_it.get(name)} with")
-    passed = sum(kind == "passed" for kind, _ in without.values())
+    without = runs["without"]
+    print_table("LLaMA-Factory tests", runs, lambda name: name.split("::")[0])
+    print_differences(runs)
+    passed = sum(outcome.what == "passed" for outcome in without.values())
+    different = differences(runs)
     print(f"{len(without)} tests, {passed} passed without the plug-in, {len(different)} differ with it.")
-    for kind, number in Counter(
-        kind for outcome, kind in without.values() if outcome in ("failure", "error")
-    ).most_common():
+    kinds = Counter(outcome.kind for outcome in without.values() if outcome.is_failure)
+    for kind, number in kinds.most_common():
         print(f"  failed without it, too: {number} x {kind}")
     sys.exit(bool(different) or not passed)
 
