@@ -8,9 +8,7 @@ The maps of a video go into the tower only: each frame that LLaMA-Factory sample
 behind its colours, in `pixel_values_videos`.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -29,7 +27,6 @@ from llamafactory_gaze.saliency.points import gaze_sentence
 
 
 Maps = list[str | bytes] | None  # of a video
-READERS = 2  # threads that read maps
 
 
 class GazeQwen2VLPlugin(Qwen2VLPlugin):
@@ -59,27 +56,25 @@ class GazeQwen2VLPlugin(Qwen2VLPlugin):
     def _get_mm_inputs(
         self, images: list[Any], videos: list[Any], audios: list[Any], processor: Any
     ) -> dict[str, torch.Tensor]:
-        fusion, ablation = _fusion(processor), _ablation(processor)
+        fusion = _fusion(processor)
         pairs = [detach(image) for image in images]
         images = [image for image, _ in pairs]
+        maps = [None if fusion in IN_PROMPT else _read(saliency, _ablation(processor)) for _, saliency in pairs]
+        if fusion in IN_PICTURE:
+            draw = PICTURES[fusion]
+            images = [
+                image if saliency is None else draw(as_image(image), saliency)
+                for image, saliency in zip(images, maps, strict=True)
+            ]
         clips = _with_their_maps(videos, processor)
         # The stock method repeats the last of an odd number of frames, in the very list that it is given.
         videos = [[*video] if isinstance(video, list) else video for video, _ in clips]
-        with ThreadPoolExecutor(READERS) as pool:
-            # Maps are decoded beside the images, which takes no longer than these alone: decoders leave Python's lock.
-            read = pool.map(_read, [saliency for _, saliency in pairs if fusion not in IN_PROMPT], repeat(ablation))
-            if fusion in IN_PICTURE:
-                draw = PICTURES[fusion]
-                images = [
-                    image if saliency is None else draw(as_image(image), saliency)
-                    for image, saliency in zip(images, read, strict=True)
-                ]
-            with naming_broken(images):
-                mm_inputs = super()._get_mm_inputs(images, videos, audios, processor)
-            maps = list(read)
+        with naming_broken(images):
             if fusion in IN_TOWER and any(saliency is not None for saliency in maps):
-                colours, grids = mm_inputs["pixel_values"], mm_inputs["image_grid_thw"]
-                mm_inputs["pixel_values"] = with_maps(colours, maps, grids, processor.image_processor, pool.map)
+                mm_inputs = self._image_inputs(images, maps, processor)
+                mm_inputs |= super()._get_mm_inputs([], videos, audios, processor)
+            else:
+                mm_inputs = super()._get_mm_inputs(images, videos, audios, processor)
         if any(saliencies is not None for _, saliencies in clips):
             of_videos = [
                 self._video_patches(*clip, tuple(grid), processor)
@@ -88,6 +83,18 @@ class GazeQwen2VLPlugin(Qwen2VLPlugin):
             colours = mm_inputs["pixel_values_videos"]
             mm_inputs["pixel_values_videos"] = torch.cat([colours, torch.from_numpy(np.concatenate(of_videos))], dim=1)
         return mm_inputs
+
+    def _image_inputs(
+        self, images: list[Any], maps: list[np.ndarray | None], processor: Any
+    ) -> dict[str, torch.Tensor]:
+        """Images without videos, with the maps behind their colours."""
+        # One image after another: each is given the memory that the last one has left. The arrays of a whole batch are
+        # so large that the system takes them back, and new pages for the next ones cost more time than any work here.
+        stock = super()._get_mm_inputs
+        inputs = [stock([image], [], [], processor) for image in images]
+        grids = torch.cat([each["image_grid_thw"] for each in inputs])
+        colours = [each["pixel_values"] for each in inputs]
+        return {"pixel_values": with_maps(colours, maps, grids, processor.image_processor), "image_grid_thw": grids}
 
     def _video_patches(self, video: Any, maps: Maps, grid_thw: Grid, processor: Any) -> np.ndarray:
         """The maps of one video, cut like its frames -> (patches, 2 * 14 * 14) float32."""

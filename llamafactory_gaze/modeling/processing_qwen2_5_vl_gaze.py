@@ -14,7 +14,7 @@ What comes out is what LLaMA-Factory's plug-in (`integration/mm_plugin.py`) make
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -111,11 +111,10 @@ class Qwen2_5_VLGazeProcessor(Qwen2_5_VLProcessor):
         inputs = super().__call__(images=pictures, text=text, videos=videos, **kwargs)
         if self.gaze_fusion in IN_TOWER and any(saliency is not None for saliency in maps):
             colours, grids = inputs["pixel_values"], inputs["image_grid_thw"]
-            if isinstance(colours, torch.Tensor):
-                inputs["pixel_values"] = with_maps(colours, maps, grids, self.image_processor)
-            else:  # the type that was asked for
-                tensor = torch.from_numpy(np.asarray(colours))
-                inputs["pixel_values"] = with_maps(tensor, maps, grids, self.image_processor).numpy()
+            lengths = np.asarray(grids).prod(axis=1).tolist()
+            joined = with_maps(torch.as_tensor(colours).split(lengths), maps, grids, self.image_processor)
+            # In the type that was asked for.
+            inputs["pixel_values"] = joined if isinstance(colours, torch.Tensor) else joined.numpy()
         return inputs
 
     def apply_chat_template(self, conversation: Any, *args: Any, **kwargs: Any) -> Any:
@@ -165,40 +164,31 @@ def cut(processor: Any) -> dict[str, int]:
 
 
 def with_maps(
-    pixel_values: torch.Tensor,
-    maps: Sequence[np.ndarray | None],
-    grids: Any,
-    image_processor: Any,
-    each: Callable[..., Iterable[None]] = map,
+    colours: Sequence[torch.Tensor], maps: Sequence[np.ndarray | None], grids: Any, image_processor: Any
 ) -> torch.Tensor:
     """The patches of several images with the maps behind their colours, each cut like its image.
 
     Args:
-        pixel_values: (patches, 3 * 2 * 14 * 14) float32.
+        colours: of each image (patches, 3 * 2 * 14 * 14) float32.
         maps: (H, W) in [0, 1] each, None for an image without a map.
         grids: (images, 3), `image_grid_thw`.
         image_processor: that cut the images.
-        each: `map`, or that of a pool of threads.
 
     Returns:
         (patches, 4 * 2 * 14 * 14) float32.
     """
     how = cut(image_processor)
-    sizes = [tuple(grid) for grid in np.asarray(grids).tolist()]
-    colours = pixel_values.shape[1]
-    # Each map is written into its place: every further copy takes as long as reading half of the map.
-    joined = pixel_values.new_empty(len(pixel_values), colours + how["temporal_patch_size"] * how["patch_size"] ** 2)
-    joined[:, :colours] = pixel_values
-    ends = np.cumsum([t * h * w for t, h, w in sizes])
-    places = np.split(joined.numpy()[:, colours:], ends[:-1])
-
-    def fill(saliency: np.ndarray | None, size: tuple[int, int, int], place: np.ndarray) -> None:
+    lengths, width = [len(each) for each in colours], colours[0].shape[1]
+    joined = colours[0].new_empty(sum(lengths), width + how["temporal_patch_size"] * how["patch_size"] ** 2)
+    # Colours and map are written into their place: every further copy takes as long as reading half of the map.
+    for place, colour, saliency, grid in zip(
+        joined.split(lengths), colours, maps, np.asarray(grids).tolist(), strict=True
+    ):
+        place[:, :width] = colour
         if saliency is None:
-            place[:] = NO_MAP
+            place[:, width:] = NO_MAP
         else:
-            patchify_into(place, saliency, size, **how)
-
-    list(each(fill, maps, sizes, places))
+            patchify_into(place[:, width:].numpy(), saliency, tuple(grid), **how)
     return joined
 
 

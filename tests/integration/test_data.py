@@ -39,6 +39,11 @@ def test_the_map_is_the_fourth_channel_on_the_grid_of_its_image(registry):
 
 
 def test_the_colours_are_those_of_the_stock_template(registry):
+    """Images of equal size, which the stock processor takes together, too."""
+    for i in range(3, 6):
+        save_image(registry / f"images/{i}.png", (150, 100), i)
+        save_map(registry / f"maps/{i}.png", (150, 100), 10 + i)
+    register(registry, "gaze", [row([f"images/{i}.png"], [f"maps/{i}.png"]) for i in (3, 0, 4, 1, 2, 5)])
     _, batch = load_data(registry)
     ordinary = {"columns": {"messages": "conversations", "images": "images"}, "formatting": "sharegpt"}
     register(registry, "stock", json.loads((registry / "gaze.json").read_text()), **ordinary)
