@@ -14,7 +14,7 @@ What comes out is what LLaMA-Factory's plug-in (`integration/mm_plugin.py`) make
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -164,7 +164,11 @@ def cut(processor: Any) -> dict[str, int]:
 
 
 def with_maps(
-    colours: Sequence[torch.Tensor], maps: Sequence[np.ndarray | None], grids: Any, image_processor: Any
+    colours: Sequence[torch.Tensor],
+    maps: Sequence[np.ndarray | None],
+    grids: Any,
+    image_processor: Any,
+    each: Callable[..., Iterable[None]] = map,
 ) -> torch.Tensor:
     """The patches of several images with the maps behind their colours, each cut like its image.
 
@@ -173,22 +177,26 @@ def with_maps(
         maps: (H, W) in [0, 1] each, None for an image without a map.
         grids: (images, 3), `image_grid_thw`.
         image_processor: that cut the images.
+        each: `map`, or that of a pool of threads.
 
     Returns:
         (patches, 4 * 2 * 14 * 14) float32.
     """
     how = cut(image_processor)
-    lengths, width = [len(each) for each in colours], colours[0].shape[1]
+    lengths, width = [len(colour) for colour in colours], colours[0].shape[1]
     joined = colours[0].new_empty(sum(lengths), width + how["temporal_patch_size"] * how["patch_size"] ** 2)
+
     # Colours and map are written into their place: every further copy takes as long as reading half of the map.
-    for place, colour, saliency, grid in zip(
-        joined.split(lengths), colours, maps, np.asarray(grids).tolist(), strict=True
-    ):
+    def fill(
+        place: torch.Tensor, colour: torch.Tensor, saliency: np.ndarray | None, grid: tuple[int, int, int]
+    ) -> None:
         place[:, :width] = colour
         if saliency is None:
             place[:, width:] = NO_MAP
         else:
-            patchify_into(place[:, width:].numpy(), saliency, tuple(grid), **how)
+            patchify_into(place[:, width:].numpy(), saliency, grid, **how)
+
+    list(each(fill, joined.split(lengths), colours, maps, map(tuple, np.asarray(grids).tolist())))
     return joined
 
 
