@@ -5,7 +5,7 @@
 Simulated photographs of 800x600 pixels (smooth noise and grain, JPEG), each with a map of Gaussians as the commands
 write it (16-bit PNG of the same size). Both run in this process, in turns, with the image processor of the demo's
 model and Qwen2.5-VL's bounds of sizes. Nothing is remembered between calls: every file is decoded each time. Ours
-decodes maps in threads beside the images, so that a second core helps.
+takes two images at once; a second core helps the stock plug-in only inside torch, and not where OMP_NUM_THREADS is 1.
 """
 
 from __future__ import annotations

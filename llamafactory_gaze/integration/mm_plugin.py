@@ -8,6 +8,7 @@ The maps of a video go into the tower only: each frame that LLaMA-Factory sample
 behind its colours, in `pixel_values_videos`.
 """
 
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from itertools import repeat
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from llamafactory.data.mm_plugin import Qwen2VLPlugin
 from llamafactory.extras.constants import IMAGE_PLACEHOLDER
+from PIL import Image
 
 from llamafactory_gaze.integration.references import as_image, detach, detach_from_video, naming_broken
 from llamafactory_gaze.integration.video import Grid, video_patches
@@ -29,7 +31,7 @@ from llamafactory_gaze.saliency.points import gaze_sentence
 
 
 Maps = list[str | bytes] | None  # of a video
-READERS = 2  # threads that read maps
+AT_ONCE = 2  # threads; decoders and torch leave Python's lock
 
 
 class GazeQwen2VLPlugin(Qwen2VLPlugin):
@@ -59,27 +61,27 @@ class GazeQwen2VLPlugin(Qwen2VLPlugin):
     def _get_mm_inputs(
         self, images: list[Any], videos: list[Any], audios: list[Any], processor: Any
     ) -> dict[str, torch.Tensor]:
-        fusion, ablation = _fusion(processor), _ablation(processor)
+        fusion = _fusion(processor)
         pairs = [detach(image) for image in images]
         images = [image for image, _ in pairs]
         clips = _with_their_maps(videos, processor)
         # The stock method repeats the last of an odd number of frames, in the very list that it is given.
         videos = [[*video] if isinstance(video, list) else video for video, _ in clips]
-        with ThreadPoolExecutor(READERS) as pool:
-            # Maps are decoded beside the images, which takes no longer than these alone: decoders leave Python's lock.
-            read = pool.map(_read, [saliency for _, saliency in pairs if fusion not in IN_PROMPT], repeat(ablation))
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            sources = [None if fusion in IN_PROMPT else saliency for _, saliency in pairs]
+            maps = list(pool.map(_read, sources, repeat(_ablation(processor))))
             if fusion in IN_PICTURE:
                 draw = PICTURES[fusion]
                 images = [
                     image if saliency is None else draw(as_image(image), saliency)
-                    for image, saliency in zip(images, read, strict=True)
+                    for image, saliency in zip(images, maps, strict=True)
                 ]
             with naming_broken(images):
-                mm_inputs = super()._get_mm_inputs(images, videos, audios, processor)
-            maps = list(read)
-            if fusion in IN_TOWER and any(saliency is not None for saliency in maps):
-                colours, grids = mm_inputs["pixel_values"], mm_inputs["image_grid_thw"]
-                mm_inputs["pixel_values"] = with_maps(colours, maps, grids, processor.image_processor, pool.map)
+                if fusion in IN_TOWER and any(saliency is not None for saliency in maps):
+                    mm_inputs = self._image_inputs(images, maps, processor, pool.map)
+                    mm_inputs |= super()._get_mm_inputs([], videos, audios, processor)
+                else:
+                    mm_inputs = super()._get_mm_inputs(images, videos, audios, processor)
         if any(saliencies is not None for _, saliencies in clips):
             of_videos = [
                 self._video_patches(*clip, tuple(grid), processor)
@@ -88,6 +90,24 @@ class GazeQwen2VLPlugin(Qwen2VLPlugin):
             colours = mm_inputs["pixel_values_videos"]
             mm_inputs["pixel_values_videos"] = torch.cat([colours, torch.from_numpy(np.concatenate(of_videos))], dim=1)
         return mm_inputs
+
+    def _image_inputs(
+        self, images: list[Any], maps: list[np.ndarray | None], processor: Any, each: Callable[..., Iterable[Any]]
+    ) -> dict[str, torch.Tensor]:
+        """Images without videos, with the maps behind their colours; `each` is the `map` of a pool of threads."""
+        for image in images:
+            if isinstance(image, Image.Image):
+                image.load()  # here, since two threads must not decode one and the same file
+        # Image by image: each is given the memory that another one has left. The arrays of a whole batch are so large
+        # that the system takes them back, and new pages for the next ones cost more time than any work here.
+        stock = super()._get_mm_inputs
+        inputs = list(each(lambda image: stock([image], [], [], processor), images))
+        grids = torch.cat([one["image_grid_thw"] for one in inputs])
+        colours = [one["pixel_values"] for one in inputs]
+        return {
+            "pixel_values": with_maps(colours, maps, grids, processor.image_processor, each),
+            "image_grid_thw": grids,
+        }
 
     def _video_patches(self, video: Any, maps: Maps, grid_thw: Grid, processor: Any) -> np.ndarray:
         """The maps of one video, cut like its frames -> (patches, 2 * 14 * 14) float32."""

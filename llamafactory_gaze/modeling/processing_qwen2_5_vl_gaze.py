@@ -111,11 +111,10 @@ class Qwen2_5_VLGazeProcessor(Qwen2_5_VLProcessor):
         inputs = super().__call__(images=pictures, text=text, videos=videos, **kwargs)
         if self.gaze_fusion in IN_TOWER and any(saliency is not None for saliency in maps):
             colours, grids = inputs["pixel_values"], inputs["image_grid_thw"]
-            if isinstance(colours, torch.Tensor):
-                inputs["pixel_values"] = with_maps(colours, maps, grids, self.image_processor)
-            else:  # the type that was asked for
-                tensor = torch.from_numpy(np.asarray(colours))
-                inputs["pixel_values"] = with_maps(tensor, maps, grids, self.image_processor).numpy()
+            lengths = np.asarray(grids).prod(axis=1).tolist()
+            joined = with_maps(torch.as_tensor(colours).split(lengths), maps, grids, self.image_processor)
+            # In the type that was asked for.
+            inputs["pixel_values"] = joined if isinstance(colours, torch.Tensor) else joined.numpy()
         return inputs
 
     def apply_chat_template(self, conversation: Any, *args: Any, **kwargs: Any) -> Any:
@@ -165,7 +164,7 @@ def cut(processor: Any) -> dict[str, int]:
 
 
 def with_maps(
-    pixel_values: torch.Tensor,
+    colours: Sequence[torch.Tensor],
     maps: Sequence[np.ndarray | None],
     grids: Any,
     image_processor: Any,
@@ -174,7 +173,7 @@ def with_maps(
     """The patches of several images with the maps behind their colours, each cut like its image.
 
     Args:
-        pixel_values: (patches, 3 * 2 * 14 * 14) float32.
+        colours: of each image (patches, 3 * 2 * 14 * 14) float32.
         maps: (H, W) in [0, 1] each, None for an image without a map.
         grids: (images, 3), `image_grid_thw`.
         image_processor: that cut the images.
@@ -184,21 +183,20 @@ def with_maps(
         (patches, 4 * 2 * 14 * 14) float32.
     """
     how = cut(image_processor)
-    sizes = [tuple(grid) for grid in np.asarray(grids).tolist()]
-    colours = pixel_values.shape[1]
-    # Each map is written into its place: every further copy takes as long as reading half of the map.
-    joined = pixel_values.new_empty(len(pixel_values), colours + how["temporal_patch_size"] * how["patch_size"] ** 2)
-    joined[:, :colours] = pixel_values
-    ends = np.cumsum([t * h * w for t, h, w in sizes])
-    places = np.split(joined.numpy()[:, colours:], ends[:-1])
+    lengths, width = [len(colour) for colour in colours], colours[0].shape[1]
+    joined = colours[0].new_empty(sum(lengths), width + how["temporal_patch_size"] * how["patch_size"] ** 2)
 
-    def fill(saliency: np.ndarray | None, size: tuple[int, int, int], place: np.ndarray) -> None:
+    # Colours and map are written into their place: every further copy takes as long as reading half of the map.
+    def fill(
+        place: torch.Tensor, colour: torch.Tensor, saliency: np.ndarray | None, grid: tuple[int, int, int]
+    ) -> None:
+        place[:, :width] = colour
         if saliency is None:
-            place[:] = NO_MAP
+            place[:, width:] = NO_MAP
         else:
-            patchify_into(place, saliency, size, **how)
+            patchify_into(place[:, width:].numpy(), saliency, grid, **how)
 
-    list(each(fill, maps, sizes, places))
+    list(each(fill, joined.split(lengths), colours, maps, map(tuple, np.asarray(grids).tolist())))
     return joined
 
 

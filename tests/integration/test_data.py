@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from llamafactory_gaze.saliency.gazed_image import GazedImage
 from llamafactory_gaze.saliency.maps import read_saliency_map
 from llamafactory_gaze.saliency.patches import patchify
 from tests.integration.conftest import ROOT, SIZES, load_data, register, row, save_image, save_map
@@ -39,6 +40,11 @@ def test_the_map_is_the_fourth_channel_on_the_grid_of_its_image(registry):
 
 
 def test_the_colours_are_those_of_the_stock_template(registry):
+    """Images of equal size, which the stock processor takes together, too."""
+    for i in range(3, 6):
+        save_image(registry / f"images/{i}.png", (150, 100), i)
+        save_map(registry / f"maps/{i}.png", (150, 100), 10 + i)
+    register(registry, "gaze", [row([f"images/{i}.png"], [f"maps/{i}.png"]) for i in (3, 0, 4, 1, 2, 5)])
     _, batch = load_data(registry)
     ordinary = {"columns": {"messages": "conversations", "images": "images"}, "formatting": "sharegpt"}
     register(registry, "stock", json.loads((registry / "gaze.json").read_text()), **ordinary)
@@ -390,8 +396,8 @@ def test_a_reserved_name_is_refused(registry):
         load_data(registry)
 
 
-def test_the_chat_engine_gets_no_gaze_and_works(registry):
-    """`chat` and `api` call the multimodal plug-in with open images."""
+def chat(registry):
+    """What `chat` and `api` call the multimodal plug-in with beside the images, as a function of the images."""
     from llamafactory.data import get_template_and_fix_tokenizer
     from llamafactory.model import load_tokenizer
 
@@ -400,6 +406,19 @@ def test_the_chat_engine_gets_no_gaze_and_works(registry):
     model_args, data_args, *_ = parse(registry)
     module = load_tokenizer(model_args)
     plugin = get_template_and_fix_tokenizer(module["tokenizer"], data_args).mm_plugin
+    return lambda images: plugin.get_mm_inputs(images, [], [], [len(images)], [0], [0], [[]], module["processor"])
+
+
+def test_the_chat_engine_gets_no_gaze_and_works(registry):
+    """`chat` and `api` call the multimodal plug-in with open images."""
     image = Image.open(io.BytesIO((registry / "images/0.png").read_bytes()))
-    inputs = plugin.get_mm_inputs([image], [], [], [1], [0], [0], [[]], module["processor"])
-    assert inputs["pixel_values"].shape == (144, PIXELS)
+    assert chat(registry)([image])["pixel_values"].shape == (144, PIXELS)
+
+
+def test_one_open_image_may_stand_in_a_batch_several_times(registry):
+    """It is not read yet, and two threads that read one file get in each other's way."""
+    inputs_of = chat(registry)
+    for _ in range(10):
+        image = Image.open(registry / "images/1.png")
+        batch = inputs_of([GazedImage(image, str(registry / "maps/1.png"))] * 8)
+        assert len({pixels.numpy().tobytes() for pixels in by_image(batch)}) == 1
