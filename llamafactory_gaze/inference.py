@@ -26,6 +26,7 @@ from torch import nn
 from transformers import AutoConfig, AutoProcessor, BatchFeature, Qwen2_5_VLForConditionalGeneration
 from transformers.utils import logging
 
+from llamafactory_gaze.export.whole import check_whole
 from llamafactory_gaze.integration.arguments import GazeArguments
 from llamafactory_gaze.integration.settings import WEIGHTS, gaze_config
 from llamafactory_gaze.modeling import Qwen2_5_VLGazeConfig, Qwen2_5_VLGazeForConditionalGeneration
@@ -60,9 +61,10 @@ def load_model(
         the model in evaluation mode, and its processor, which knows the model's `gaze_fusion`.
 
     Raises:
-        InferenceError: no such model, no Qwen2.5-VL, a model without gaze, or adapters that carry no gaze settings, do
-            not fit each other or the model, or of which the first ones are missing.
+        InferenceError: no such model, a part of one, no Qwen2.5-VL, a model without gaze, or adapters that carry no
+            gaze settings, do not fit each other or the model, or of which the first ones are missing.
     """
+    _refuse_parts(model)
     config = _config(os.fspath(model), [os.fspath(adapter) for adapter in adapters])
     loaded, processor, missing = _load(Qwen2_5_VLGazeForConditionalGeneration, model, config=config, dtype=dtype)
     _void(loaded, missing)
@@ -95,6 +97,7 @@ def load_stock_model(model: Source) -> tuple[Qwen2_5_VLForConditionalGeneration,
     Raises:
         InferenceError: no such model, or one that lacks weights.
     """
+    _refuse_parts(model)
     loaded, processor, _ = _load(Qwen2_5_VLForConditionalGeneration, model, dtype="auto")
     return _ready(loaded, None), Qwen2_5_VLGazeProcessor.from_stock(processor, IN_TOWER[0])
 
@@ -137,6 +140,13 @@ def caption(
     tokens = model.generate(**inputs, do_sample=False, num_beams=1, max_new_tokens=max_new_tokens)
     answer = tokens[0, inputs["input_ids"].shape[1] :]
     return processor.tokenizer.decode(answer, skip_special_tokens=True).strip()
+
+
+def _refuse_parts(model: Source) -> None:
+    try:
+        check_whole(model)
+    except ValueError as error:
+        raise InferenceError(str(error)) from error
 
 
 def _config(model: str, adapters: list[str]) -> Qwen2_5_VLGazeConfig:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 
+FULL = 2**20  # bytes; a disk with less left counts as full
 _AGAIN = "and run the same command again: nothing half-written stands in its place"
 _NO_SPACE = f"No space is left to write {{file}}: free some, or name a place on another disk, {_AGAIN}."
 _DENIED = f"{{file}} may not be read or written ({{reason}}): get the right to it, or name another place, {_AGAIN}."
@@ -45,3 +48,28 @@ def named(path: Path) -> Iterator[None]:
         if error.errno is not None and error.filename is None:
             error.filename = str(path)
         raise
+
+
+@contextmanager
+def full_disk_said(folder: Callable[[], Path | None]) -> Iterator[None]:
+    """An error of somebody else's code that writes into a folder, on a full disk, ends with a sentence that says so.
+
+    safetensors names no file then, and torch not even the reason ("unexpected pos 704 vs 598").
+
+    Args:
+        folder: asked for when there is an error; it may be known by then only. None: the error stays as it is.
+
+    Raises:
+        OSError: in place of an error that says so, or of any where less than `FULL` is left.
+    """
+    try:
+        yield
+    except Exception as error:
+        place = folder()
+        said = any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT))
+        if place is None or not place.exists() or not (said or shutil.disk_usage(place).free < FULL):
+            raise
+        raise OSError(
+            f"No space is left to write {place}: free some, and run the same command again. What is half-written there "
+            "is not used."
+        ) from error

@@ -26,10 +26,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from llamafactory_gaze.data.folders import hold, remove_partial_files
 from llamafactory_gaze.data.registry import write_atomically
 from llamafactory_gaze.integration.checkpoints import set_aside_incomplete
-from llamafactory_gaze.os_errors import in_words, named
+from llamafactory_gaze.os_errors import FULL, in_words, named
 
 
-FULL = 2**20  # bytes; a disk with less left counts as full
 WHOLE_FILE = 64 * 2**20  # bytes; of a larger file, such as a real model's weights, size and time stand for its content
 
 CPU = {

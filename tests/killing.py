@@ -12,9 +12,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -110,41 +110,52 @@ class Killed:
     kills: int = 0
     while_writing: int = 0
     resumed: int = 0
-    left: set[str] = field(default_factory=set)
 
 
 def kill_again_and_again(
     job: Job,
-    fresh: Callable[[], Path],
-    check: Callable[[Path], None],
+    below: Path,
+    result: Callable[[Path], Mapping[str, object]],
     half: Callable[[Path], set[str]],
-    at_least: int = KILLS,
-    seconds: float | None = None,
+    begin: Callable[[Path], object] = Path.mkdir,
+    arguments: Sequence[object] = (),
     signal_to: Callable[[int], None] = lambda pid: os.killpg(pid, signal.SIGKILL),
-    seed: int = 0,
 ) -> Killed:
-    """Kill lives at random moments, going on where the last one was, until so many kills have been.
+    """Kill lives at random moments, going on where the last one was, until `KILLS` have been.
 
-    Every other kill waits for a random change of the folder instead of a random time, so that writing is met.
+    A chain of lives that has ended well has to have the result of the life in `below / "undisturbed"`, which nobody
+    kills. Every other kill waits for a random change of the folder instead of a random time, so that writing is met.
 
     Args:
-        fresh: makes a folder for a new chain of lives; `job(folder)` works in it.
-        check: asserts that a folder is as an undisturbed life leaves it.
+        below: where each chain gets a folder; `job(folder, *arguments)` works in it.
+        result: what a life that has ended well leaves in a folder; asserts that nothing else is there.
         half: the half-written things that are in a folder now.
-        seconds: how long an undisturbed life takes; measured on a first chain if None.
+        begin: makes the folder of a chain.
     """
-    rng = random.Random(seed)
+    rng = random.Random(0)
     done = Killed()
-    if seconds is None:
-        folder = fresh()
-        seconds = job.live(folder)
-        check(folder)
+
+    def fresh() -> Path:
+        folder = below / f"chain{done.resumed}"
+        begin(folder)
+        return folder
+
+    def check(folder: Path) -> None:
+        found = result(folder)
+        assert found.keys() == expected.keys()
+        assert [name for name in found if found[name] != expected[name]] == []
+        done.resumed += 1
+
+    begin(below / "undisturbed")
+    seconds = job.live(below / "undisturbed", *arguments)
+    expected = result(below / "undisturbed")
+    assert expected
     folder, tries, changes = fresh(), 0, 1
-    while done.kills < at_least:
-        assert tries < 20 * at_least, "the job ends before it can be killed"
+    while done.kills < KILLS:
+        assert tries < 20 * KILLS, "the job ends before it can be killed"
         tries += 1
         before = _snapshot(folder)
-        pid = job.start(folder)
+        pid = job.start(folder, *arguments)
         if tries % 2:
             time.sleep(rng.uniform(0, seconds))
         else:
@@ -154,17 +165,13 @@ def kill_again_and_again(
         status = job.end()
         if status == -signal.SIGKILL:
             done.kills += 1
-            left = half(folder)
-            done.while_writing += bool(left)
-            done.left |= left
+            done.while_writing += bool(half(folder))
             continue
         assert status == 0, job.log.read_text()[-3000:]
         check(folder)
-        done.resumed += 1
         folder = fresh()
-    job.live(folder)
+    job.live(folder, *arguments)
     check(folder)
-    done.resumed += 1
     print(done)
     return done
 
@@ -201,3 +208,9 @@ def hidden(folder: Path) -> set[str]:
     return {
         str(path.relative_to(folder)) for path in folder.rglob(".*") if path.suffix not in (".journal", ".normalize")
     }
+
+
+def whole(folder: Path) -> dict[str, bytes]:
+    """All files below a folder in which nothing is left half-written."""
+    assert not hidden(folder)
+    return content(folder)

@@ -1,1 +1,1 @@
-"""What goes along with an exported model: its model card."""
+"""What goes along with an exported model: its model card, and a mark until all of it is there."""

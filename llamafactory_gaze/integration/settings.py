@@ -13,6 +13,7 @@ from peft import PeftConfig
 
 import llamafactory_gaze
 from llamafactory_gaze.data.places import brief, require_file
+from llamafactory_gaze.export.whole import check_weights
 from llamafactory_gaze.integration.arguments import TEMPLATE, GazeArguments
 from llamafactory_gaze.modeling.configuration import GAZE_DEFAULTS, GAZE_FIELDS, PRESETS, Qwen2_5_VLGazeConfig
 
@@ -123,6 +124,8 @@ def _read_record(adapter: str, model_args: Any) -> dict[str, Any] | None:
             f"Adapter {adapter} has its weights in {pickles[0].name}; expected {WEIGHTS}, which cannot hold code. Save "
             "it again where you trust it, with `safe_serialization=True` of peft."
         )
+    if (folder / WEIGHTS).is_file():
+        check_weights(folder / WEIGHTS)
     try:
         if (local := folder / "adapter_config.json").exists():
             require_file(local)

@@ -161,10 +161,12 @@ def _parse_args(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: A
         return parsed
     wants_gaze = check_recipe(gaze, model_args, data_args, of(FinetuningArguments), of(TrainingArguments))
     if wants_gaze:
+        from llamafactory_gaze.export.whole import check_whole
         from llamafactory_gaze.versions import check_versions
 
         check_versions()
         check_touchpoints()
+        check_whole(model_args.model_name_or_path)
         if (training_args := of(TrainingArguments)) is not None:
             from llamafactory_gaze.integration.engines import prepare_engine
 
@@ -376,14 +378,28 @@ def _init_adapter(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs:
     return model
 
 
-@touch("llamafactory.train.tuner", "export_model", "get_infer_args")
+@touch("llamafactory.train.tuner", "run_sft(model_args, data_args, training_args)")
+def _training(module: ModuleType) -> None:
+    """A training with gaze that meets a full disk says so."""
+
+    def run_sft(wrapped: Callable[..., None], instance: Any, args: Any, kwargs: Any) -> None:
+        from llamafactory_gaze.os_errors import full_disk_said
+
+        model_args, _, training_args, *_ = args
+        with full_disk_said(lambda: Path(training_args.output_dir) if getattr(model_args, "gaze", None) else None):
+            wrapped(*args, **kwargs)
+
+    wrap_function_wrapper(module, "run_sft", run_sft)
+
+
+@touch("llamafactory.train.tuner", "export_model", "get_infer_args", "load_model")
 def _export(module: ModuleType) -> None:
-    """An exported gaze model has a model card, which goes to the Hub with it."""
+    """The folder of a gaze model is marked while it is written; a model card goes into it, and to the Hub with it."""
 
     def export_model(wrapped: Callable[..., None], instance: Any, args: Any, kwargs: Any) -> None:
-        from llamafactory_gaze.integration.export import writing_card
+        from llamafactory_gaze.integration.export import exporting
 
-        with writing_card(module):
+        with exporting(module):
             wrapped(*args, **kwargs)
 
     wrap_function_wrapper(module, "export_model", export_model)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.export.whole import check_whole
 from llamafactory_gaze.normalize.source import hash_files
 
 
@@ -27,7 +28,7 @@ def find_model(name: str) -> FrozenModel:
     name says nothing elsewhere (of 7 GB in some seconds); a name on the Hub by the commit of its files.
 
     Raises:
-        DataError: there is no such model, or it is not a stock Qwen2.5-VL.
+        DataError: there is no such model, or a part of one, or it is not a stock Qwen2.5-VL.
     """
     if Path(name).is_dir():
         folder = Path(name).absolute()
@@ -64,3 +65,7 @@ def _check(folder: Path, name: str) -> None:
             f"{name} is a model of type {model_type}; the targets of stage 1 come from the frozen base model, a stock "
             "Qwen2.5-VL (qwen2_5_vl)."
         )
+    try:
+        check_whole(folder)
+    except ValueError as error:
+        raise DataError(str(error)) from error

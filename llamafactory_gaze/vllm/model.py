@@ -10,6 +10,7 @@ import torch
 import vllm
 from torch import Tensor
 
+from llamafactory_gaze.export.whole import check_whole
 from llamafactory_gaze.modeling import Qwen2_5_VLGazeVisionTransformer
 from llamafactory_gaze.modeling.configuration import IN_PROMPT
 from llamafactory_gaze.vllm import check_vllm
@@ -49,6 +50,7 @@ class Qwen2_5_VLGazeForConditionalGeneration(qwen2_5_vl.Qwen2_5_VLForConditional
     supports_encoder_tp_data = False
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
+        check_whole(vllm_config.model_config.model)
         fusion = vllm_config.model_config.hf_config.vision_config.gaze_fusion
         if fusion in IN_PROMPT:
             raise ValueError(

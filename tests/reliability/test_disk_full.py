@@ -3,10 +3,8 @@
 On a small tmpfs where this process may mount one; else, and beside it, by a limit of the size of files.
 """
 
-import os
 import resource
 import shutil
-import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +24,7 @@ from tests.eval.comparing import Letters, unavailable
 from tests.eval.conftest import Study
 from tests.killing import content, hidden
 from tests.normalize.conftest import PROMPT, FakeEngine
+from tests.reliability.disks import only
 
 
 COMMANDS = {
@@ -45,18 +44,6 @@ COMMANDS = {
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> Path:
     return Study(tmp_path_factory.mktemp("study") / "data", images=4, participants=2).folder
-
-
-@pytest.fixture
-def disk(tmp_path):
-    """A folder of its own file system of 1 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("no file system may be mounted here")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
 
 
 @pytest.fixture(autouse=True)
@@ -97,16 +84,6 @@ def check_refusal(done, said: str) -> None:
 def result(folder: Path) -> dict[str, bytes]:
     """All files but journals."""
     return {name: text for name, text in content(folder).items() if not name.endswith(".journal")}
-
-
-@contextmanager
-def only(disk: Path, free: int):
-    """A disk on which so many bytes are left."""
-    filler = disk / "filler"
-    stat = os.statvfs(disk)
-    filler.write_bytes(b"x" * max(stat.f_bavail * stat.f_frsize - free, 0))
-    yield
-    filler.unlink()
 
 
 @contextmanager

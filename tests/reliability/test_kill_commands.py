@@ -1,14 +1,14 @@
 """The commands that make data and reports, killed at random moments: called again, they end as if nothing had been."""
 
-import itertools
 import shutil
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from llamafactory_gaze.data.folders import building_beside
-from tests.killing import Job, content, hidden, kill_again_and_again
+from tests.killing import Job, content, hidden, kill_again_and_again, whole
 
 
 # Each reads below `inputs` and writes into `folder`.
@@ -95,25 +95,14 @@ inputs = Path({inputs!r})
 def test_killed_at_random_moments(name, before, inputs, tmp_path):
     if before == "a former result" and name in ("predict-map", "transcribe", "demo data"):
         pytest.skip("nothing is replaced: what is there is kept")
-    numbers = itertools.count()
+    begin = Path.mkdir
     with Job(HEAD.format(inputs=str(inputs)) + JOBS[name], tmp_path / "log") as job:
-        (tmp_path / "undisturbed").mkdir()
-        job.live(tmp_path / "undisturbed")
-        expected = content(tmp_path / "undisturbed")
-        assert expected and not hidden(tmp_path / "undisturbed")
-
-        def fresh() -> Path:
-            folder = tmp_path / f"chain{next(numbers)}"
-            if before == "nothing":
-                folder.mkdir()
-                return folder
-            return Path(shutil.copytree(tmp_path / "undisturbed", folder))
-
-        def check(folder: Path) -> None:
-            assert content(folder) == expected and not hidden(folder)
-
-        done = kill_again_and_again(job, fresh, check, hidden)
-        assert done.while_writing and done.resumed
+        if before == "a former result":
+            (tmp_path / "former").mkdir()
+            job.live(tmp_path / "former")
+            begin = partial(shutil.copytree, tmp_path / "former")
+        done = kill_again_and_again(job, tmp_path, whole, hidden, begin)
+        assert done.while_writing
 
 
 KILLED = """

@@ -1,6 +1,5 @@
 """`python -m eval.compare`, killed at random moments."""
 
-import itertools
 import json
 import re
 from pathlib import Path
@@ -38,34 +37,22 @@ def job(folder):
 
 def test_killed_at_random_moments(tmp_path):
     study = Study(tmp_path / "data", images=4, participants=2)
-    numbers = itertools.count()
+
+    def report(folder: Path) -> dict[str, bytes]:
+        """Without folder and time, in which two runs differ."""
+        assert not hidden(folder)
+        files = content(folder / "report").items()
+        return {name: TIME.sub(b"TIME", text.replace(str(folder).encode(), b"FOLDER")) for name, text in files}
+
+    def half(folder: Path) -> set[str]:
+        """A report that says that all is there has all, and of one comparison."""
+        if (folder / "report" / "results.json").exists():
+            json.loads((folder / "report" / "results.json").read_text())
+            assert set(content(folder / "report")) == set(content(tmp_path / "undisturbed" / "report"))
+        return hidden(folder)
+
     with Job(CODE.format(data=str(study.folder)), tmp_path / "log") as job:
-        (tmp_path / "undisturbed").mkdir()
-        job.live(tmp_path / "undisturbed")
-
-        def report(folder: Path) -> dict[str, bytes]:
-            """Without folder and time, in which two runs differ."""
-            files = content(folder / "report").items()
-            return {name: TIME.sub(b"TIME", text.replace(str(folder).encode(), b"FOLDER")) for name, text in files}
-
-        expected = report(tmp_path / "undisturbed")
-
-        def fresh() -> Path:
-            folder = tmp_path / f"chain{next(numbers)}"
-            folder.mkdir()
-            return folder
-
-        def check(folder: Path) -> None:
-            assert report(folder) == expected and not hidden(folder)
-
-        def half(folder: Path) -> set[str]:
-            """A report that says that all is there has all, and of one comparison."""
-            if (folder / "report" / "results.json").exists():
-                json.loads((folder / "report" / "results.json").read_text())
-                assert set(report(folder)) == set(expected)
-            return hidden(folder)
-
-        done = kill_again_and_again(job, fresh, check, half)
+        done = kill_again_and_again(job, tmp_path, report, half)
         assert done.while_writing
 
 

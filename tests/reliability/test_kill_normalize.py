@@ -1,8 +1,8 @@
 """`llamafactory-gaze normalize`, killed at random moments, from the first question to the writing of the last file."""
 
-import itertools
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 from llamafactory_gaze.demo.run import BASE_MODEL
@@ -39,22 +39,18 @@ def job(folder):
 """
 
 
+def normalised(folder: Path) -> dict[str, bytes]:
+    assert not half(folder)
+    (journal,) = journals(folder)
+    return {**files(folder), "journal": journal.read_bytes()}
+
+
+def half(folder: Path) -> set[str]:
+    assert len(json.loads((folder / "toy" / "stage1.json").read_text())) == 12  # the old one or the new one
+    return {name for name in hidden(folder) if not name.startswith(".normalize")}
+
+
 def test_killed_at_random_moments(built, tmp_path):
-    numbers = itertools.count()
     with Job(CODE, tmp_path / "log") as job:
-        whole = Path(shutil.copytree(built, tmp_path / "undisturbed"))
-        job.live(whole)
-
-        def fresh() -> Path:
-            return Path(shutil.copytree(built, tmp_path / f"chain{next(numbers)}"))
-
-        def check(folder: Path) -> None:
-            assert files(folder) == files(whole) and not partial(folder)
-            assert journals(folder)[0].read_bytes() == journals(whole)[0].read_bytes()
-
-        def partial(folder: Path) -> set[str]:
-            assert len(json.loads((folder / "toy" / "stage1.json").read_text())) == 12  # the old one or the new one
-            return {name for name in hidden(folder) if not name.startswith(".normalize")}
-
-        done = kill_again_and_again(job, fresh, check, partial)
+        done = kill_again_and_again(job, tmp_path, normalised, half, partial(shutil.copytree, built))
         assert done.while_writing

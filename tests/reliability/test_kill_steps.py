@@ -1,6 +1,5 @@
 """The runner of studies and of the demo, killed at random moments, with its commands or without them."""
 
-import itertools
 import os
 import signal
 from pathlib import Path
@@ -48,8 +47,6 @@ def job(folder):
 
 @pytest.mark.parametrize("whole_group", [True, False], ids=["with its commands", "alone"])
 def test_killed_at_random_moments(tmp_path, whole_group):
-    numbers = itertools.count()
-
     def strike(pid: int) -> None:
         (os.killpg if whole_group else os.kill)(pid, signal.SIGKILL)
 
@@ -59,28 +56,16 @@ def test_killed_at_random_moments(tmp_path, whole_group):
         assert len(keys) == 3
         return {name: text for name, text in found.items() if name.startswith("results/")}
 
+    def half(folder: Path) -> set[str]:
+        """Checkpoints without their last file; a step that counts as done has all of its own."""
+        for mark in folder.glob("logs/*.done"):
+            if mark.read_text():
+                assert (folder / "results" / mark.stem / "model").stat().st_size == 3000
+        checkpoints = folder.glob("results/*/checkpoint-*")
+        return {str(one) for one in checkpoints if not (one / "trainer_state.json").exists()}
+
     with Job(CODE, tmp_path / "log") as job:
-        (tmp_path / "undisturbed").mkdir()
-        job.live(tmp_path / "undisturbed")
-        expected = result(tmp_path / "undisturbed")
-
-        def fresh() -> Path:
-            folder = tmp_path / f"chain{next(numbers)}"
-            folder.mkdir()
-            return folder
-
-        def check(folder: Path) -> None:
-            assert result(folder) == expected
-
-        def half(folder: Path) -> set[str]:
-            """Checkpoints without their last file; a step that counts as done has all of its own."""
-            for mark in folder.glob("logs/*.done"):
-                if mark.read_text():
-                    assert (folder / "results" / mark.stem / "model").stat().st_size == 3000
-            checkpoints = folder.glob("results/*/checkpoint-*")
-            return {str(one) for one in checkpoints if not (one / "trainer_state.json").exists()}
-
-        done = kill_again_and_again(job, fresh, check, half, signal_to=strike)
+        done = kill_again_and_again(job, tmp_path, result, half, signal_to=strike)
         if whole_group:
             assert done.while_writing
         else:
