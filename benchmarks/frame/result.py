@@ -6,9 +6,10 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from llamafactory_gaze.data.provenance import installed_version
 
 
 PACKAGES = ("torch", "transformers", "llamafactory", "llamafactory-gaze")
@@ -64,17 +65,10 @@ def versions() -> dict[str, Any]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {
         "python": platform.python_version(),
-        **{package: _version(package) for package in PACKAGES},
+        **{package: installed_version(package) for package in PACKAGES},
         "cpu": _processor(),
         "threads": int(os.environ.get("OMP_NUM_THREADS") or cores),
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _processor() -> str:

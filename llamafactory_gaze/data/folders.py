@@ -94,14 +94,7 @@ def hold(descriptor: int, wait: bool = True) -> bool:
     Returns:
         False if another has marked it and we do not wait. Where there are no such marks, True.
     """
-    if sys.platform != "win32":
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            pass  # a file system without locks
-    return True
+    return _mark(descriptor, wait) is not False
 
 
 def remove_partial_files(folder: Path, name: str = "*") -> None:
@@ -133,16 +126,24 @@ def _new(output: Path) -> tuple[Path, int | None]:
 
 def _is_held(path: Path) -> bool:
     """Whether some process, or this one, has marked it by `hold`. Where there are no such marks: always."""
-    if sys.platform == "win32":
-        return True
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
-        return True  # gone, or somebody else's
+        return True  # gone, or somebody else's, or a folder of Windows
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
+        return _mark(descriptor, wait=False) is not True
     finally:
         os.close(descriptor)
-    return False
+
+
+def _mark(descriptor: int, wait: bool) -> bool | None:
+    """Whether it could be marked; None on Windows and on file systems without locks."""
+    if sys.platform == "win32":
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True

@@ -16,8 +16,12 @@ def file_sha256(path: Path) -> str:
 
 def versions() -> dict[str, str]:
     """The versions of Python and of the packages that a data set is made with, by name."""
-    packages = {name: installed_version(name) or "(not installed)" for name in ("llamafactory-gaze", "numpy", "pillow")}
-    return packages | {"python": platform.python_version()}
+    return installed_versions("llamafactory-gaze", "numpy", "pillow") | {"python": platform.python_version()}
+
+
+def installed_versions(*packages: str) -> dict[str, str]:
+    """The versions of packages by name; of one that is missing "not installed"."""
+    return {name: installed_version(name) or "not installed" for name in packages}
 
 
 def installed_version(package: str) -> str | None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-import llamafactory_gaze
 from eval.errors import InputError
 from eval.output import all_or_nothing, check_output
+from llamafactory_gaze.data.provenance import installed_versions
 from llamafactory_gaze.explain.draw import draw_attention, draw_moved
 from llamafactory_gaze.explain.measure import Explanation, explain
 from llamafactory_gaze.inference import InferenceError, Source, load_model
@@ -69,10 +68,7 @@ def explain_files(
         "prompt": prompt,
         **_as_json(explanation, loaded.config.vision_config.spatial_merge_size),
         "dtype": str(loaded.dtype).removeprefix("torch."),
-        "versions": {
-            "llamafactory-gaze": llamafactory_gaze.__version__,
-            **{package: version(package) for package in ("transformers", "peft", "torch")},
-        },
+        "versions": installed_versions("llamafactory-gaze", "transformers", "peft", "torch"),
     }
     with all_or_nothing(output) as staging:
         if explanation.attention:

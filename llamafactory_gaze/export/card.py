@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from eval.metrics import LABELS
 from eval.report.formatting import interval, markdown_text, p_value, percent, score
-from llamafactory_gaze.data.provenance import file_sha256, installed_version
+from llamafactory_gaze.data.provenance import file_sha256, installed_versions
 
 
 CARD = "README.md"
@@ -133,7 +133,7 @@ def model_card(folder: Path, sources: CardSources, name: str | None = None) -> s
         sha256=None if sources.results is None else file_sha256(sources.results[0]),
         shown=shown,
         labels=LABELS,
-        versions={package: installed_version(package) for package in PACKAGES},
+        versions=installed_versions(*PACKAGES),
     )
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 
-import llamafactory_gaze
 from eval.report.gallery import Words, mark_differences
+from llamafactory_gaze.data.provenance import installed_versions
 from llamafactory_gaze.playground import pages
 from llamafactory_gaze.playground.inside import Inside
 from llamafactory_gaze.playground.models import Models
@@ -83,7 +82,6 @@ def mark_cards(cards: Sequence[Card]) -> tuple[list[Card], Comparison | None]:
 
 def write_report(target: Path, models: Models, answers: Sequence[Answered]) -> None:
     """Write the session, whole or not at all."""
-    packages = ("transformers", "peft", "torch", "gradio")
-    versions = {"llamafactory-gaze": llamafactory_gaze.__version__} | {name: version(name) for name in packages}
+    versions = installed_versions("llamafactory-gaze", "transformers", "peft", "torch", "gradio")
     text = pages.render("report.html.j2", models=models, answers=answers, versions=versions, made=datetime.now())
     write_whole(target, text)

@@ -11,6 +11,7 @@ from PIL import Image
 from llamafactory_gaze.data.places import require_file
 
 
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".pgm")  # of what is looked for in folders
 _STARTS_A_PROGRAM = {"EPS"}  # PIL hands PostScript to Ghostscript
 
 

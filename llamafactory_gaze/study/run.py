@@ -2,12 +2,12 @@
 
 import json
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from llamafactory_gaze.data.provenance import installed_versions
 from llamafactory_gaze.demo.dataset import make_demo_data
 from llamafactory_gaze.demo.run import BASE_MODEL, SIMULATED, copy_test_set
 from llamafactory_gaze.steps import run_steps
@@ -18,8 +18,6 @@ from llamafactory_gaze.study.records import make_record
 from llamafactory_gaze.study.report import write_report
 from llamafactory_gaze.study.tables import summarise
 
-
-_PACKAGES = ("llamafactory", "transformers", "peft", "torch", "llamafactory-gaze")
 
 console = Console(highlight=False)
 
@@ -95,5 +93,5 @@ def _about(plan: Plan, jobs: int, max_steps: int | None, simulated: str | None) 
         "simulated": simulated,
         "seeds": list(study.seeds),
         "jobs": jobs,
-        "versions": {name: version(name) for name in _PACKAGES},
+        "versions": installed_versions("llamafactory", "transformers", "peft", "torch", "llamafactory-gaze"),
     }

@@ -8,10 +8,11 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import sys
 import time
 import traceback
+
+from tests.ports import free_port
 
 
 def work(job: dict, rank: int, port: int) -> None:
@@ -39,9 +40,7 @@ def work(job: dict, rank: int, port: int) -> None:
 
 
 def run(job: dict) -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     workers = []
     for rank in range(job["processes"]):
         worker = os.fork()

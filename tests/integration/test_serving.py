@@ -2,7 +2,6 @@
 
 import base64
 import json
-import socket
 import subprocess
 import time
 import urllib.request
@@ -18,6 +17,7 @@ from PIL import Image
 from llamafactory_gaze import caption, gaze_inputs, load_model
 from tests.explain.conftest import HEIGHT, WIDTH, awaken, fresh_model, make_image, make_processor
 from tests.integration.conftest import ROOT, SCRIPTS, cli_environment, run_cli
+from tests.ports import free_port
 
 
 PROMPT = "Describe the image."
@@ -61,9 +61,7 @@ def recipe(folder, **keys) -> list[str]:
 @contextmanager
 def server(command: str, port_variable: str, path: str, *arguments: object, **environment: str):
     """A server on a free port of loopback -> its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = cli_environment(**{port_variable: str(port)}, **environment)
     process = subprocess.Popen(
         [SCRIPTS / "llamafactory-cli", command, *map(str, arguments)], cwd=ROOT, env=environment, text=True,

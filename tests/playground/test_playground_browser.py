@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from playwright.sync_api import expect, sync_playwright
 from llamafactory_gaze.demo.run import BASE_MODEL
 from tests.browser import BROWSER, needs_browser
 from tests.playground.conftest import PLACES, scene
+from tests.ports import free_port
 
 
 pytestmark = [needs_browser, pytest.mark.slow]
@@ -51,9 +51,7 @@ def talkative(gaze_model, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def server(talkative, tmp_path_factory):
     """(address, process) of a playground."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [str(Path(sys.executable).with_name("llamafactory-gaze")), "playground", "--port", str(port)]
     if DEMO:
         for system, option in (("injected", ""), ("baseline", "baseline-")):

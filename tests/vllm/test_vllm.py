@@ -7,7 +7,6 @@ import base64
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -31,6 +30,7 @@ from llamafactory_gaze.modeling import (
     Qwen2_5_VLGazeProcessor,
 )
 from llamafactory_gaze.vllm import OVERRIDE, check_vllm
+from tests.ports import free_port
 
 
 BASE_MODEL = Path(__file__).parents[2] / "llamafactory_gaze" / "demo" / "base_model"
@@ -155,9 +155,7 @@ def test_vllm_says_what_transformers_says(fusion, tmp_path):
 
 def test_the_server_sees_alpha_channels(tmp_path):
     folder, images = export("cross_attention", tmp_path / "model"), gazes()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", folder, "--port", str(port)]
     command += ["--host", "127.0.0.1", "--dtype", "float32", "--enforce-eager", "--max-model-len", "1024"]
     with (tmp_path / "log").open("w") as log:

@@ -11,12 +11,10 @@ from threadpoolctl import threadpool_limits
 
 from llamafactory_gaze.data.maps.heatmaps import encode_map
 from llamafactory_gaze.data.maps.plan import Plan, PlannedMap
+from llamafactory_gaze.saliency.opening import ENDINGS
 
 
 Track = Callable[[Sequence[Any], str], Iterable[Any]]  # shows progress while a list is gone through: (list, what for)
-
-
-ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm")
 
 
 def files_by_stem(folder: Path) -> dict[str, list[str]]:

@@ -13,9 +13,7 @@ from llamafactory_gaze.data.maps.geometry import Size
 from llamafactory_gaze.data.photographs import photograph_size, read_photograph
 from llamafactory_gaze.data.provenance import file_sha256
 from llamafactory_gaze.data.tables import DataError
-
-
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+from llamafactory_gaze.saliency.opening import ENDINGS
 
 
 @dataclass(frozen=True)

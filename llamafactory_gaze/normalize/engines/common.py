@@ -6,10 +6,11 @@ import platform
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
+from llamafactory_gaze.data.provenance import installed_versions
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.normalize.journal import Answer
 
@@ -41,12 +42,7 @@ class Engine(Protocol):
 
 def versions(*packages: str) -> dict[str, str]:
     """The versions of all packages that the answers depend on."""
-    found = {}
-    for package in ("llamafactory-gaze", "llamafactory", "transformers", "torch", "pillow", *packages):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
+    found = installed_versions("llamafactory-gaze", "llamafactory", "transformers", "torch", "pillow", *packages)
     return {**found, "python": platform.python_version()}
 
 
