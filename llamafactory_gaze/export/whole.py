@@ -11,13 +11,15 @@ from safetensors import SafetensorError, safe_open
 
 
 MARK = ".export-unfinished"
+_LAST = "processor_config.json"  # that LLaMA-Factory writes, of what a model needs
 _AGAIN = "Its export, download or copy was stopped, or the disk was full: make the folder again."
 
 
 def mark_unfinished(folder: Path) -> None:
-    """Say that a folder is being written: `check_whole` refuses it until `unmark`."""
+    """Say that a folder is being written, perhaps over a former export: `check_whole` refuses it until `unmark`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARK).touch()
+    (folder / _LAST).unlink(missing_ok=True)
 
 
 def unmark(folder: Path) -> None:
@@ -26,8 +28,8 @@ def unmark(folder: Path) -> None:
     Raises:
         ValueError: it is not, although nobody has said so: LLaMA-Factory only warns where it cannot write a processor.
     """
-    if not (folder / "processor_config.json").is_file():
-        raise ValueError(f"{folder} has no processor_config.json, which the export should have written. {_AGAIN}")
+    if not (folder / _LAST).is_file():
+        raise ValueError(f"{folder} has no {_LAST}, which the export should have written. {_AGAIN}")
     _check_files(folder)
     (folder / MARK).unlink(missing_ok=True)
 

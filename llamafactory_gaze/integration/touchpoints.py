@@ -362,8 +362,9 @@ def _init_adapter(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs:
     from peft import PeftModel
     from transformers.integrations import is_deepspeed_zero3_enabled
 
+    from llamafactory_gaze.integration.arguments import LORA_TARGET
     from llamafactory_gaze.integration.settings import record_settings
-    from llamafactory_gaze.integration.training import print_parameters, resolve_targets
+    from llamafactory_gaze.integration.training import check_calibrators_learn, print_parameters, resolve_targets
 
     gaze = model_args.gaze
     model.cache_images(gaze.gaze_cached_images, gaze.gaze_image_cache, gaze.gaze_image_cache_gb)
@@ -371,6 +372,8 @@ def _init_adapter(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs:
         return wrapped(*args)
     resolved = resolve_targets(model, model_args, finetuning_args, is_deepspeed_zero3_enabled())
     model = wrapped(config, model, model_args, resolved, is_trainable)
+    if LORA_TARGET not in finetuning_args.lora_target:
+        check_calibrators_learn(model, finetuning_args.lora_target)
     if isinstance(model, PeftModel):
         record_settings(model, model_args.gaze)
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:

@@ -18,6 +18,7 @@ from torch import nn
 
 from llamafactory_gaze.integration.arguments import LORA_TARGET, GazeArguments
 from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeVisionConfig
+from llamafactory_gaze.modeling.gaze import ZeroInitLinear
 
 
 COMPONENTS = (
@@ -116,6 +117,35 @@ def resolve_targets(model: nn.Module, model_args: Any, finetuning_args: Any, zer
     # The names are exact; LLaMA-Factory's own freezing by substring would take them out again.
     resolved.freeze_vision_tower = resolved.freeze_multi_modal_projector = resolved.freeze_language_model = False
     return resolved
+
+
+def check_calibrators_learn(model: nn.Module, lora_target: list[str]) -> None:
+    """Stop a training under another `lora_target` than `gaze` that would leave a calibrator as it is.
+
+    That is one of which nothing is trained, and one whose last layer is frozen at zero: nothing before it would get a
+    gradient. LLaMA-Factory's `all` means the language model's layers, unless `freeze_vision_tower` says otherwise.
+
+    Args:
+        model: as peft has wrapped it.
+
+    Raises:
+        ValueError: says what to write.
+    """
+    trained = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and ".calibrator" in name and ".original_module." not in name
+    ]
+    for name, module in model.named_modules():
+        part = name.endswith(".calibrator") or (isinstance(module, ZeroInitLinear) and not module.weight.any())
+        if part and ".original_module" not in name:
+            layer = name.removesuffix(".base_layer")
+            if not any(other.startswith(f"{layer}.") for other in trained):
+                raise ValueError(
+                    f"`lora_target: {','.join(lora_target)}` leaves the calibrator untrained ({layer} is frozen). "
+                    f"Write `lora_target: {LORA_TARGET}`, with gaze_train_vision, gaze_train_projector and "
+                    "gaze_train_llm for what else is trained; or add `additional_target: calibrator`."
+                )
 
 
 def _check_dora(model: nn.Module, targets: list[str]) -> None:

@@ -97,6 +97,63 @@ def test_an_option_under_which_gaze_would_be_lost_is_refused(registry, keys, mes
         parse(registry, model_name_or_path="there/is-no-such-model", **keys)
 
 
+@pytest.mark.parametrize("fusion", ["cross_attention", "score_modulation", "input_channel"])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"lora_target": "all"},
+        {"lora_target": None},
+        {"lora_target": "q_proj,v_proj"},
+        {
+            "lora_target": "q_proj,v_proj",
+            "freeze_vision_tower": False,
+        },  # of the calibrator, too, whose end stays at zero
+        {"lora_target": "all", "additional_target": "lm_head"},
+    ],
+    ids=str,
+)
+def test_other_targets_that_leave_the_calibrator_untrained_are_refused(registry, fusion, keys):
+    with pytest.raises(ValueError, match=r"leaves the calibrator untrained .* Write `lora_target: gaze`") as error:
+        load_model(registry, gaze_fusion=fusion, **keys)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("fusion", ["cross_attention", "score_modulation", "input_channel"])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"lora_target": "all", "additional_target": "calibrator"},
+        {"lora_target": "all", "freeze_vision_tower": False},
+        {"lora_target": "calibrator,o_proj", "freeze_vision_tower": False},
+    ],
+    ids=str,
+)
+def test_other_targets_that_train_the_calibrator_do(registry, fusion, keys):
+    if fusion == "cross_attention" and "calibrator" in keys["lora_target"]:
+        keys = {**keys, "lora_target": "o_proj"}  # there the calibrator is no layer of its own
+    _, gradients, _ = step(registry, gaze_fusion=fusion, **keys)
+    assert any(gradient.any() for name, gradient in gradients.items() if "calibrator" in name)
+
+
+def test_a_trained_calibrator_may_not_be_left_out_silently(registry):
+    """Nor where it is merged and no longer at zero: `gaze_train_calibrator: frozen` says it aloud."""
+    model = load_model(registry)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "calibrator" in name and parameter.requires_grad:
+                parameter.add_(0.1)
+    model.save_pretrained(registry / "stage1")
+    stage1 = {"adapter_name_or_path": str(registry / "stage1"), "create_new_adapter": True}
+    with pytest.raises(ValueError, match="leaves the calibrator untrained"):
+        load_model(registry, lora_target="all", **stage1)
+    aloud = load_model(registry, gaze_train_calibrator="frozen", gaze_train_llm="lora", **stage1)
+    assert not any("calibrator" in name and p.requires_grad for name, p in aloud.named_parameters())
+
+
+def test_a_model_without_calibrators_takes_any_target(registry):
+    assert load_model(registry, gaze_fusion="dim", lora_target="all").peft_config
+
+
 def test_ray_without_a_gpu_is_refused_instead_of_waiting(registry, monkeypatch):
     from llamafactory.hparams import get_ray_args
 
