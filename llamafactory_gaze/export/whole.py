@@ -16,8 +16,14 @@ _AGAIN = "Its export, download or copy was stopped, or the disk was full: make t
 
 
 def mark_unfinished(folder: Path) -> None:
-    """Say that a folder is being written, perhaps over a former export: `check_whole` refuses it until `unmark`."""
+    """Say that a folder is being written, perhaps over a former export: `check_whole` refuses it until `unmark`.
+
+    What a killed export has left of files that safetensors was writing goes.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    if (folder / MARK).exists():
+        for leftover in folder.glob(".tmp??????"):
+            leftover.unlink()
     (folder / MARK).touch()
     (folder / _LAST).unlink(missing_ok=True)
 

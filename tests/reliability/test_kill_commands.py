@@ -90,6 +90,12 @@ inputs = Path({inputs!r})
 """
 
 
+def half(folder: Path) -> set[str]:
+    """Also recordings that are transcribed, in a journal without an output."""
+    done = {path.name for path in folder.iterdir() if path.suffix == ".journal"}
+    return hidden(folder) | (set() if (folder / "said.json").exists() else done)
+
+
 @pytest.mark.parametrize("name", JOBS)
 @pytest.mark.parametrize("before", ["nothing", "a former result"])
 def test_killed_at_random_moments(name, before, inputs, tmp_path):
@@ -101,7 +107,7 @@ def test_killed_at_random_moments(name, before, inputs, tmp_path):
             (tmp_path / "former").mkdir()
             job.live(tmp_path / "former")
             begin = partial(shutil.copytree, tmp_path / "former")
-        done = kill_again_and_again(job, tmp_path, whole, hidden, begin)
+        done = kill_again_and_again(job, tmp_path, whole, half, begin)
         assert done.while_writing
 
 

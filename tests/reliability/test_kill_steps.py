@@ -2,6 +2,8 @@
 
 import os
 import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ import fcntl, json, os, sys, time
 from pathlib import Path
 folder = Path(sys.argv[1]); folder.mkdir(parents=True, exist_ok=True)
 lock = open(f"{folder}.one", "w"); fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+while (folder.parent / "hold").exists(): time.sleep(0.01)
 begun = max((int(c.name.split("-")[1]) for c in folder.glob("checkpoint-*")), default=0)
 if begun: assert (folder / f"checkpoint-{begun}/weights").read_text() == "x" * begun * 1000
 for number in range(begun + 1, 4):
@@ -45,16 +48,16 @@ def job(folder):
 """
 
 
+def result(folder: Path) -> dict[str, bytes]:
+    found = {name: text for name, text in content(folder).items() if "incomplete-" not in name}
+    assert len([name for name in found if name.endswith(".done")]) == 3
+    return {name: text for name, text in found.items() if name.startswith("results/")}
+
+
 @pytest.mark.parametrize("whole_group", [True, False], ids=["with its commands", "alone"])
 def test_killed_at_random_moments(tmp_path, whole_group):
     def strike(pid: int) -> None:
         (os.killpg if whole_group else os.kill)(pid, signal.SIGKILL)
-
-    def result(folder: Path) -> dict[str, bytes]:
-        found = {name: text for name, text in content(folder).items() if "incomplete-" not in name}
-        keys = [name for name in found if name.endswith(".done")]
-        assert len(keys) == 3
-        return {name: text for name, text in found.items() if name.startswith("results/")}
 
     def half(folder: Path) -> set[str]:
         """Checkpoints without their last file; a step that counts as done has all of its own."""
@@ -66,7 +69,28 @@ def test_killed_at_random_moments(tmp_path, whole_group):
 
     with Job(CODE, tmp_path / "log") as job:
         done = kill_again_and_again(job, tmp_path, result, half, signal_to=strike)
-        if whole_group:
-            assert done.while_writing
-        else:
-            assert "still at work" in job.log.read_text()
+        assert done.while_writing or not whole_group
+
+
+def test_the_next_call_waits_for_a_command_that_has_outlived_a_kill(tmp_path):
+    hold = tmp_path / "killed" / "results" / "hold"
+    hold.parent.mkdir(parents=True)
+    hold.touch()
+    with Job(CODE, tmp_path / "log") as job:
+        killed = job.start(tmp_path / "killed")
+        until(lambda: hold.with_name("a.one").exists() and hold.with_name("b.one").exists())
+        os.kill(killed, signal.SIGKILL)
+        assert job.end() == -signal.SIGKILL
+        job.start(tmp_path / "killed")
+        until(lambda: job.log.read_text().count("still at work") == 2)
+        hold.unlink()
+        assert job.end() == 0
+        job.live(tmp_path / "undisturbed")
+    assert result(tmp_path / "killed") == result(tmp_path / "undisturbed")
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
