@@ -128,6 +128,8 @@ def test_models_without_gaze_are_refused(tmp_path, trained):
     assert "No model is found at nobody/nothing" in refused("nobody/nothing")
     assert f"{trained[0]} is an adapter: name its base model" in refused(trained[0])
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2"}))
+    assert f"{tmp_path} is not whole" in refused(tmp_path)
+    shutil.copy(BASE_MODEL / "model.safetensors", tmp_path)
     assert "needs a Qwen2.5-VL model" in refused(tmp_path)
     shutil.copy(BASE_MODEL / "config.json", tmp_path)
     assert f"The model {tmp_path} cannot be loaded" in refused(tmp_path, [trained[0]])

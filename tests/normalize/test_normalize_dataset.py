@@ -5,9 +5,11 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from filelock import FileLock
 from PIL import Image
+from safetensors.numpy import save_file
 
 from llamafactory_gaze.data import registry
 from llamafactory_gaze.data.tables import DataError
@@ -312,10 +314,13 @@ def test_models(tmp_path):
     with pytest.raises(DataError, match=r"is a model of type qwen2_5_vl_gaze; .* a stock"):
         find_model(str(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
+    with pytest.raises(DataError, match="is not whole"):
+        find_model(str(tmp_path))
+    save_file({"weights": np.zeros(1)}, tmp_path / "model.safetensors")
     first = find_model(str(tmp_path)).identity
     (tmp_path / "README.md").write_text("not read by the model")
     assert find_model(str(tmp_path)).identity == first
-    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    save_file({"weights": np.ones(1)}, tmp_path / "model.safetensors")
     assert find_model(str(tmp_path)).identity["files_sha256"] != first["files_sha256"]
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(DataError, match="is an adapter"):
@@ -328,6 +333,7 @@ def test_a_model_of_the_hub_is_named_by_its_commit(tmp_path, monkeypatch):
     folder = tmp_path / "snapshots" / "0123abcd"
     folder.mkdir(parents=True)
     (folder / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
+    save_file({"weights": np.zeros(1)}, folder / "model.safetensors")
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, allow_patterns: str(folder))
     found = find_model("Qwen/Qwen2.5-VL-3B-Instruct")
     assert found.folder == folder
