@@ -132,7 +132,7 @@ def by_vllm(folder: str, images: list[Image.Image], work: Path) -> list[list[tup
         env={**os.environ, **ENVIRONMENT},
         text=True,
         capture_output=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
@@ -172,7 +172,7 @@ def test_the_server_sees_alpha_channels(tmp_path):
 
 
 def _wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
-    for _ in range(240):
+    for _ in range(1200):
         assert server.poll() is None, log.read_text()[-3000:]
         try:
             urllib.request.urlopen(address, timeout=5)
