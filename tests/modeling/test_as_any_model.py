@@ -147,6 +147,7 @@ def test_the_tower_compiles(stock_checkpoint, compiler, fusion):
     assert {torch.nn.functional.linear, torch.nn.functional.scaled_dot_product_attention} <= operations
 
 
+@pytest.mark.skipif(torch.__version__.startswith("2.6."), reason="torch 2.6 cannot compile transformers' decorators")
 def test_compiled_generation_says_what_plain_generation_says(stock_checkpoint, compiler):
     """After the prompt each token is one step of one graph, which serves the second call as well."""
     backend, graphs = compiler
