@@ -34,11 +34,14 @@ def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def median_seconds(works: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """The median of each of several calls, taken in turns after a first of each: a slow minute hits them all."""
+    """The median of each of several calls, taken in turns after a first of each: a slow minute hits them all.
+
+    With 0 repeats the first of each is all there is, for calls of minutes.
+    """
     times: dict[str, list[float]] = {name: [] for name in works}
     for i in range(repeats + 1):
         for name, work in works.items():
             taken, _ = seconds(work)
-            if i:
+            if i or not repeats:
                 times[name].append(taken)
     return {name: statistics.median(taken) for name, taken in times.items()}

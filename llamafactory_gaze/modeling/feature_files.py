@@ -5,7 +5,9 @@ One safetensors file for each image, which is mapped into memory when it is read
 
 import logging
 import os
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -42,7 +44,7 @@ class FeatureFiles:
         path = self._path(image)
         try:
             features = load_file(path)["features"]
-            os.utime(path)
+            _note_use(path)
         except FileNotFoundError:
             return None
         except (SafetensorError, KeyError, OSError) as error:
@@ -56,7 +58,9 @@ class FeatureFiles:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._path(image), save({"features": features.detach().cpu().contiguous()}))
+            path = self._path(image)
+            write_atomically(path, save({"features": features.detach().cpu().contiguous()}))
+            _note_use(path)
             self._trim()
         except OSError as error:
             self._writable = False
@@ -85,3 +89,10 @@ class FeatureFiles:
                 break
             Path(path).unlink(missing_ok=True)
             size -= taken
+
+
+def _note_use(path: Path) -> None:
+    """By this time `_trim` goes; the system's own is rounded to some milliseconds, in which several files are used."""
+    now = time.time_ns()
+    with suppress(FileNotFoundError):  # another process has trimmed
+        os.utime(path, ns=(now, now))

@@ -13,6 +13,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
     Qwen2_5_VLVisionAttention,
     Qwen2_5_VLVisionBlock,
     apply_rotary_pos_emb_vision,
+    rotate_half,
 )
 
 from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeVisionConfig
@@ -56,6 +57,21 @@ class ZeroInitLinear(nn.Linear):
         nn.init.zeros_(self.weight)
 
 
+def rotated(query: Tensor, key: Tensor, positions: Positions) -> tuple[Tensor, Tensor]:
+    """The stock rotary positions, bit for bit; on the way without gradients their terms are added up in place.
+
+    Args:
+        query, key: (patches, heads, d_h).
+    """
+    if torch.is_grad_enabled():
+        return apply_rotary_pos_emb_vision(query, key, *positions)
+    cos, sin = (each.unsqueeze(-2).float() for each in positions)  # each (patches, 1, d_h)
+    of_query, of_key = (
+        (states.float() * cos).add_(rotate_half(states.float()).mul_(sin)).to(states.dtype) for states in (query, key)
+    )
+    return of_query, of_key
+
+
 class SegmentAttention(Qwen2_5_VLVisionAttention):
     """The stock self-attention, which calls its kernel for segments of one length together (`segments.py`)."""
 
@@ -72,7 +88,7 @@ class SegmentAttention(Qwen2_5_VLVisionAttention):
         assert position_embeddings is not None  # None in the stock signature alone
         # (patches, 3 * d_vit) -> three of (patches, heads, d_h)
         query, key, value = torch.unbind(self.qkv(hidden_states).view(len(hidden_states), 3, self.num_heads, -1), 1)
-        query, key = apply_rotary_pos_emb_vision(query, key, *position_embeddings)
+        query, key = rotated(query, key, position_embeddings)
         query = self.inform(query, gaze)
         if torch.is_grad_enabled():
             value = value.contiguous()  # a view would keep queries and keys as well
