@@ -4,8 +4,8 @@
 
 Both have the shape of Qwen2.5-VL-3B's with the same random weights, in one process, taken in turns (sdpa). Measured are
 one calibrator in block 28 at each number of patches, and calibrators in all 32 blocks at the smallest. At the largest,
-`gaze_scope: window` is measured as well, each once, since a pass takes minutes there. Memory is the largest that tensors
-took at once during a pass, weights apart.
+`gaze_scope: window` is measured as well, each once, since a pass takes minutes there. Memory is the largest that
+tensors took at once during a pass, weights apart.
 """
 
 from __future__ import annotations
