@@ -184,20 +184,20 @@ def with_maps(
     """
     how = cut(image_processor)
     lengths, width = [len(colour) for colour in colours], colours[0].shape[1]
-    joined = colours[0].new_empty(sum(lengths), width + how["temporal_patch_size"] * how["patch_size"] ** 2)
+    joined = np.empty((sum(lengths), width + how["temporal_patch_size"] * how["patch_size"] ** 2), np.float32)
 
-    # Colours and map are written into their place: every further copy takes as long as reading half of the map.
-    def fill(
-        place: torch.Tensor, colour: torch.Tensor, saliency: np.ndarray | None, grid: tuple[int, int, int]
-    ) -> None:
-        place[:, :width] = colour
+    # Colours and map are written into their place: every further copy takes as long as reading half of the map. As
+    # arrays: threads do not know of an inference mode that the caller is in, and may not write into its tensors.
+    def fill(place: np.ndarray, colour: torch.Tensor, saliency: np.ndarray | None, grid: tuple[int, int, int]) -> None:
+        place[:, :width] = colour.numpy()
         if saliency is None:
             place[:, width:] = NO_MAP
         else:
-            patchify_into(place[:, width:].numpy(), saliency, grid, **how)
+            patchify_into(place[:, width:], saliency, grid, **how)
 
-    list(each(fill, joined.split(lengths), colours, maps, map(tuple, np.asarray(grids).tolist())))
-    return joined
+    places = np.split(joined, np.cumsum(lengths)[:-1])
+    list(each(fill, places, colours, maps, map(tuple, np.asarray(grids).tolist())))
+    return torch.from_numpy(joined)
 
 
 def scaled_down(image: Image.Image, max_pixels: int) -> Image.Image:

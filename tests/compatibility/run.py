@@ -31,7 +31,7 @@ SELECTION = (
 # The oldest of each package; the newest that pip finds in its range is looked for as well, but for torch, of which pip
 # would take gigabytes for the version that is installed.
 WITHIN = {
-    "transformers": ["transformers==5.5.4", f"transformers{TESTED['transformers']}"],
+    "transformers": [f"transformers{TESTED['transformers']}"],
     "peft": ["peft==0.18.0", f"peft{TESTED['peft']}"],
     "torch": ["torch==2.6.0 torchvision==0.21.0 torchaudio==2.6.0"],
 }
