@@ -35,10 +35,12 @@ def test_a_module_that_is_met_half_imported_is_touched_later():
     """The workers of torchrun begin with `llamafactory.train.tuner`, which imports torch on its first lines."""
     code = (
         "from llamafactory.train import tuner; from llamafactory_gaze.integration import touchpoints as t;"
-        "before = [p.module for p, _ in t._pending]; t.check_touchpoints(); t.check_touchpoints();"
-        "print(before, hasattr(tuner.export_model, '__wrapped__'), t._pending)"
+        "before = {p.module for p, _ in t._pending}; t.check_touchpoints(); t.check_touchpoints();"
+        "touched = [hasattr(f, '__wrapped__') for f in (tuner.export_model, tuner.run_sft)];"
+        "twice = [hasattr(f.__wrapped__, '__wrapped__') for f in (tuner.export_model, tuner.run_sft)];"
+        "print(before, touched, twice, t._pending)"
     )
-    assert python(code) == "['llamafactory.train.tuner'] True []"
+    assert python(code) == "{'llamafactory.train.tuner'} [True, True] [False, False] []"
 
 
 def test_arming_twice_is_harmless():
