@@ -69,7 +69,9 @@ class GazeQwen2VLPlugin(Qwen2VLPlugin):
         videos = [[*video] if isinstance(video, list) else video for video, _ in clips]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             sources = [None if fusion in IN_PROMPT else saliency for _, saliency in pairs]
-            maps = list(pool.map(_read, sources, repeat(_ablation(processor))))
+            # To start a thread takes as long as to prepare a small image: the pool starts none before it is used.
+            each = pool.map if sum(source is not None for source in sources) > 1 else map
+            maps = list(each(_read, sources, repeat(_ablation(processor))))
             if fusion in IN_PICTURE:
                 draw = PICTURES[fusion]
                 images = [
@@ -78,7 +80,7 @@ class GazeQwen2VLPlugin(Qwen2VLPlugin):
                 ]
             with naming_broken(images):
                 if fusion in IN_TOWER and any(saliency is not None for saliency in maps):
-                    mm_inputs = self._image_inputs(images, maps, processor, pool.map)
+                    mm_inputs = self._image_inputs(images, maps, processor, each)
                     mm_inputs |= super()._get_mm_inputs([], videos, audios, processor)
                 else:
                     mm_inputs = super()._get_mm_inputs(images, videos, audios, processor)
@@ -94,7 +96,7 @@ class GazeQwen2VLPlugin(Qwen2VLPlugin):
     def _image_inputs(
         self, images: list[Any], maps: list[np.ndarray | None], processor: Any, each: Callable[..., Iterable[Any]]
     ) -> dict[str, torch.Tensor]:
-        """Images without videos, with the maps behind their colours; `each` is the `map` of a pool of threads."""
+        """Images without videos, with the maps behind their colours; `each` is `map`, or that of a pool of threads."""
         for image in images:
             if isinstance(image, Image.Image):
                 image.load()  # here, since two threads must not decode one and the same file
