@@ -21,10 +21,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLRMSNorm, apply_rotary_pos_emb_vision
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLRMSNorm
 
 from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeVisionConfig
-from llamafactory_gaze.modeling.gaze import Gaze, PlainBlock, Positions, ZeroInitLinear, where_looked
+from llamafactory_gaze.modeling.gaze import Gaze, PlainBlock, Positions, ZeroInitLinear, rotated, where_looked
 from llamafactory_gaze.modeling.recompute import remade
 from llamafactory_gaze.modeling.segments import Segments, attend
 
@@ -57,7 +57,7 @@ class GlobalQuery:
         return torch.cat([answer.expand(patches, -1) for answer, patches in images])
 
 
-def without_positions(query: Tensor, key: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+def without_positions(query: Tensor, key: Tensor, positions: Positions) -> tuple[Tensor, Tensor]:
     """The paper's formula: queries and keys as they are."""
     return query, key
 
@@ -65,7 +65,7 @@ def without_positions(query: Tensor, key: Tensor, cos: Tensor, sin: Tensor) -> t
 SCOPES: dict[str, Any] = {"image": lambda gaze: gaze.images, "window": lambda gaze: gaze.windows}
 QUERIES: dict[str, Any] = {"patch": PatchQuery, "global": GlobalQuery}
 NORMS: dict[str, Any] = {"pre": lambda width: nn.Identity(), "post": nn.LayerNorm}
-POSITIONS = {False: without_positions, True: apply_rotary_pos_emb_vision}
+POSITIONS = {False: without_positions, True: rotated}
 
 
 class SaliencyCalibrator(nn.Module):
@@ -118,7 +118,7 @@ class SaliencyCalibrator(nn.Module):
         with kept_apart:
             key = self._split_heads(self.k_proj(features))
             value = self._split_heads(self.v_proj(features))
-        return *self.positions(query, key, *position_embeddings), value, asking
+        return *self.positions(query, key, position_embeddings), value, asking
 
     def _split_heads(self, states: Tensor) -> Tensor:
         """(N, d_vit) -> (N, heads, d_h)"""
