@@ -103,13 +103,14 @@ class LeanMLP(Qwen2_5_VLMLP):
     """The stock MLP, which keeps less for the way back, and on the way without one writes over what it has used."""
 
     def forward(self, hidden_state: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            return self.down_proj(self.act_fn(self.gate_proj(hidden_state)).mul_(self.up_proj(hidden_state)))
         product, kept_apart = remade(self.product, self.gate_proj(hidden_state), self.up_proj(hidden_state))
         with kept_apart:
             return self.down_proj(product)
 
     def product(self, gate: Tensor, up: Tensor) -> Tensor:
-        opened = self.act_fn(gate)
-        return opened * up if torch.is_grad_enabled() else opened.mul_(up)
+        return self.act_fn(gate) * up
 
 
 class PlainBlock(Qwen2_5_VLVisionBlock):
