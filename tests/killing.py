@@ -26,7 +26,7 @@ KILLS = int(os.environ.get("GAZE_KILLS", "20"))  # of each job
 # A line with arguments for each life; answered by the process id, and by the status once the life has ended.
 _LIVES = """
 import json, os, sys, time
-sys.addaudithook(lambda event, _: time.sleep(0.005) if event == "os.rename" else None)
+sys.addaudithook(lambda event, _: time.sleep(0.001) if event == "os.rename" else None)
 for line in sys.stdin:
     child = os.fork()
     if child == 0:
