@@ -1,8 +1,7 @@
 """Kills a job at random moments, again and again, until it has ended; what it leaves is then what nobody disturbed.
 
 The job runs in forks of a process of its own that has done the imports, with one thread, so that a life costs little.
-What it has written stands a moment longer than it would under the name that it has until it is whole, so that kills meet
-it on a fast disk too.
+What is not whole yet keeps its name for a moment longer than it would, so that kills meet it on a fast disk too.
 """
 
 from __future__ import annotations

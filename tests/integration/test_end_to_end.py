@@ -169,22 +169,3 @@ def test_the_keys_stand_in_the_help_with_their_choices():
     for key, values in choices.items():
         assert f"--gaze_{key} {{{values}}}" in printed
     assert "28 of the 32 blocks of Qwen2.5-VL-3B" in " ".join(printed.split())
-
-
-def test_a_stock_recipe_still_trains(data):
-    """No gaze anywhere: LLaMA-Factory's own template, targets and data format."""
-    rows = json.loads((data / "train_stage1.json").read_text())
-    info = json.loads((data / "dataset_info.json").read_text())
-    info["plain"] = {"file_name": "plain.json", "formatting": "sharegpt", "columns": {
-        "messages": "conversations", "images": "images"
-    }}  # fmt: skip
-    (data / "dataset_info.json").write_text(json.dumps(info))
-    (data / "plain.json").write_text(json.dumps(rows))
-    output = data.parent / "stock"
-    keys = ("model_name_or_path", BASE_MODEL), ("dataset_dir", data), ("dataset", "plain"), ("template", "qwen2_vl")
-    arguments = [f"--{key}={value}" for key, value in keys]
-    arguments += ["--stage=sft", "--do_train=true", "--finetuning_type=lora", f"--output_dir={output}"]
-    arguments += ["--max_steps=2", "--use_cpu=true", "--report_to=none", "--logging_steps=1"]
-    result = succeeded(run_cli("train", *arguments))
-    assert "What is trained" not in result.stdout
-    assert not any("calibrator" in name for name in load_file(output / "adapter_model.safetensors"))

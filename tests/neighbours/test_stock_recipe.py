@@ -43,6 +43,7 @@ def test_a_stock_recipe_gives_the_same_with_the_plugin_and_without(tmp_path):
             env=cli_environment(TORCH_DEVICE_BACKEND_AUTOLOAD=switch, PYTHONHASHSEED="0"),  # lists made from sets
         )  # fmt: skip
         assert result.returncode == 0, result.stderr[-3000:]
+        assert "What is trained" not in result.stdout
         printed[switch] = json.loads(result.stdout.splitlines()[-1])
         log = [json.loads(line) for line in (output / "trainer_log.jsonl").read_text().splitlines()]
         losses[switch] = [entry["loss"] for entry in log if "loss" in entry]
