@@ -9,16 +9,15 @@ is measured as well, both ways in the same process.
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import count
 from typing import Annotated
 
 import torch
 import typer
 from transformers.initialization import no_init_weights
 
-from benchmarks.frame import Result
+from benchmarks.frame import Result, median_seconds
 from llamafactory_gaze import Qwen2_5_VLGazeConfig, Qwen2_5_VLGazeForConditionalGeneration
 from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeVisionConfig
 
@@ -51,16 +50,6 @@ def make_model(language_model: bool) -> Qwen2_5_VLGazeForConditionalGeneration:
     return model
 
 
-def seconds(run: Callable[[int], object], repeats: int) -> float:
-    run(0)
-    times = []
-    for i in range(1, repeats + 1):
-        start = time.perf_counter()
-        run(i)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
 def measure(
     patches: Annotated[int, typer.Option(help="of the image, about as many")] = 1024,
     repeats: Annotated[int, typer.Option(help="median of so many")] = 5,
@@ -73,29 +62,31 @@ def measure(
     side = max(1, round((patches / 4) ** 0.5)) * 2
     grid = torch.tensor([[1, side, side]])
     colours = torch.randn(side * side, 3 * vision.saliency_width)
+    seeds = count()
 
-    def seen(i: int) -> torch.Tensor:
-        """The same picture with another map."""
-        saliency = torch.rand(side * side, vision.saliency_width, generator=torch.Generator().manual_seed(i))
+    def seen() -> torch.Tensor:
+        """The same picture with another map at each call."""
+        generator = torch.Generator().manual_seed(next(seeds))
+        saliency = torch.rand(side * side, vision.saliency_width, generator=generator)
         return torch.cat([colours, saliency], dim=1)
 
     @torch.no_grad()
-    def look(i: int) -> None:
-        tower(seen(i), grid)
+    def look() -> None:
+        tower(seen(), grid)
 
     text, image = torch.randint(1000, (PROMPT,)), torch.full((side * side // 4,), model.config.image_token_id)
     prompt = torch.cat([text[: PROMPT // 2], image, text[PROMPT // 2 :]]).unsqueeze(0)
 
-    def answer(i: int) -> None:
+    def answer() -> None:
         model.generate(
-            input_ids=prompt, attention_mask=torch.ones_like(prompt), pixel_values=seen(i), image_grid_thw=grid,
+            input_ids=prompt, attention_mask=torch.ones_like(prompt), pixel_values=seen(), image_grid_thw=grid,
             max_new_tokens=1, do_sample=False,
         )  # fmt: skip
 
     for what, run in [("visual tower", look), ("time to the first token", answer)][: 1 + language_model]:
         model.cache_images(0)
-        full = seconds(run, repeats)
+        full = median_seconds({what: run}, repeats)
         model.cache_images(1)
-        again = seconds(run, repeats)
+        again = median_seconds({what: run}, repeats)
         target = TARGET if run is look else None
-        yield Result(what, "s", again, full, "a new gaze at a known image", "a full run", target)
+        yield Result(what, "s", again[what], full[what], "a new gaze at a known image", "a full run", target)
