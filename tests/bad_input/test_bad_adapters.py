@@ -17,7 +17,7 @@ from llamafactory_gaze.demo.run import BASE_MODEL
 from llamafactory_gaze.inference import load_model
 from llamafactory_gaze.integration.arguments import GazeArguments
 from llamafactory_gaze.integration.settings import record_settings
-from tests.bad_input.outcomes import ODD, REFUSED, cases, outcome
+from tests.bad_input.outcomes import ODD, REFUSED, cases, check_number, outcome
 from tests.explain.conftest import LAST, fresh_model
 
 
@@ -191,3 +191,7 @@ def test_code_in_the_settings_is_not_imported(adapter, trained, tmp_path, monkey
     expected, found = load(trained), load(adapter)
     assert all(torch.equal(found[name], value) for name, value in expected.items())
     assert not (tmp_path / "executed").exists()
+
+
+def test_there_were_as_many_cases_as_we_say():
+    check_number("adapters")

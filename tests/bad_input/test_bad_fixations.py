@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llamafactory_gaze.data.fixations import read_fixations
-from tests.bad_input.outcomes import REFUSED, cases, outcome
+from tests.bad_input.outcomes import REFUSED, cases, check_number, outcome
 
 
 HEADER = "image,participant,trial,index,x,y,duration_ms"
@@ -135,3 +135,7 @@ def test_pipes_devices_and_folders_are_refused(folder):
     (folder / "zero.csv").symlink_to("/dev/zero")
     for name in ("pipe.csv", "folder.csv", "zero.csv", "missing.csv", "f.xlsx", "f.pkl", "f.npy", "a\0.csv"):
         assert outcome("fixations", name, lambda name=name: read_fixations(folder / name), name, "\\x00") is REFUSED
+
+
+def test_there_were_as_many_cases_as_we_say():
+    check_number("fixations")

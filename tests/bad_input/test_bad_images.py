@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.bad_input.outcomes import REFUSED, bombs, cases, outcome
+from tests.bad_input.outcomes import REFUSED, bombs, cases, check_number, outcome
 from tests.bad_input.rows import converter, valid_row
 from tests.bad_input.test_bad_maps import GREY, saved
 
@@ -109,3 +109,7 @@ def test_media_dir_says_what_may_be_used(media):
     row = {**valid_row(), "images": ["secret/image.png"], "saliencies": [f"{media.name}/map.png"]}
     found = converter(media.parent)(row)["_images"]
     assert found == [f"{media.parent}/secret/image.png#saliency={media}/map.png"]
+
+
+def test_there_were_as_many_cases_as_we_say():
+    check_number("images")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from llamafactory_gaze.saliency import read_saliency_map
-from tests.bad_input.outcomes import ODD, REFUSED, bombs, cases, limits, outcome
+from tests.bad_input.outcomes import ODD, REFUSED, bombs, cases, check_number, limits, outcome
 
 
 VALUES = np.random.default_rng(0).integers(0, 65536, (24, 32), dtype=np.uint16)
@@ -123,3 +123,7 @@ def test_pipes_devices_and_folders_are_refused(tmp_path):
     for path in sorted(tmp_path.iterdir()):
         found = outcome("maps", path.name, lambda path=path: read_saliency_map(path), path.name)
         assert found is REFUSED
+
+
+def test_there_were_as_many_cases_as_we_say():
+    check_number("maps")

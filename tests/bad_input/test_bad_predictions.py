@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.inputs.joining import read_joined
-from tests.bad_input.outcomes import ODD, REFUSED, cases, outcome
+from tests.bad_input.outcomes import ODD, REFUSED, cases, check_number, outcome
 
 
 N = 6
@@ -174,3 +174,7 @@ def test_pipes_devices_and_folders_are_refused(tmp_path, way):
     (tmp_path / "data.json").write_text(json.dumps(ROWS))
     call = lambda: read_joined(tmp_path / "data.json", {"a": path})  # noqa: E731
     assert outcome("predictions", way, call, f"{way}.jsonl", "\\x00") is REFUSED
+
+
+def test_there_were_as_many_cases_as_we_say():
+    check_number("predictions")

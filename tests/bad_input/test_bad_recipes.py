@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llamafactory_gaze.integration.arguments import GazeArguments
-from tests.bad_input.outcomes import ODD, REFUSED, SEEN, cases, limits, outcome
+from tests.bad_input.outcomes import ODD, REFUSED, SEEN, cases, check_number, limits, outcome
 from tests.integration.conftest import parse
 
 
@@ -83,3 +83,7 @@ def test_a_misspelt_key_is_refused_in_the_words_of_llama_factory(registry, key):
     with limits(), contextlib.redirect_stdout(said), pytest.raises(ValueError) as error:
         parse(registry, **{key: "none"})
     assert re.search(rf"\b{key}\b", str(error.value) + said.getvalue())
+
+
+def test_there_were_as_many_cases_as_we_say():
+    check_number("recipes")

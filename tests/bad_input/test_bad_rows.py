@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from llamafactory_gaze.cli import app
-from tests.bad_input.outcomes import ODD, REFUSED, SEEN, cases, limits, outcome
+from tests.bad_input.outcomes import ODD, REFUSED, SEEN, cases, check_number, limits, outcome
 from tests.bad_input.rows import converter, valid_row
 
 
@@ -157,3 +157,7 @@ def test_a_registry_that_is_none_is_named(tmp_path, text):
     (tmp_path / "dataset_info.json").write_text(text)
     result = validate(tmp_path, text)
     assert result.exit_code in (1, 2) and ("bad" in result.output or "dataset_info.json" in result.stderr)
+
+
+def test_there_were_as_many_cases_as_we_say():
+    check_number("rows")
