@@ -13,6 +13,7 @@ from llamafactory_gaze.data import registry
 from llamafactory_gaze.data.folders import building_beside, put_back, setting_aside
 from llamafactory_gaze.data.maps.files import Track
 from llamafactory_gaze.data.photographs import photograph_size
+from llamafactory_gaze.data.provenance import file_sha256
 from llamafactory_gaze.data.registry import SPLITS, key_of
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.data.triples import card, pseudonyms, review
@@ -65,7 +66,8 @@ def build_dataset(options: DatasetOptions, track: Track = lambda items, _: items
 
     judged = judge(inputs, maps_of(options, inputs.fixations, sizes), options)
     samples = judged.samples
-    originals = same_content([*{sample.image for sample in samples}], options.images)
+    sha256 = {image: file_sha256(options.images / image) for image in {sample.image for sample in samples}}
+    originals = same_content(sha256)
     splits = make_splits(
         {sample.image: sample.category or "" for sample in samples},
         sorted({sample.participant for sample in samples}),
@@ -86,6 +88,7 @@ def build_dataset(options: DatasetOptions, track: Track = lambda items, _: items
             split.name: [one.id for one in samples if split.side(one.image, one.participant) is None]
             for split in splits
         },
+        sha256=sha256,
         originals=originals,
         excluded=judged.excluded,
         review=review.update(inputs.review, inputs.descriptions, judged.automatic),

@@ -24,6 +24,7 @@ class BuiltDataset:
     rows: dict[str, list[dict[str, Any]]]  # "stage1" or "fold1/stage1" -> rows
     splits: list[Split]
     neither: dict[str, list[str]]  # split -> the ids of samples whose image and participant are on different sides
+    sha256: dict[str, str]  # of the file of each image
     originals: dict[str, str]  # image -> the image with equal content that stands for it, where there are several
     excluded: list[Excluded]
     review: list[review.Line]

@@ -122,7 +122,7 @@ def data_card(built: BuiltDataset) -> str:
                     if path is not None
                 ),
                 *_people_file(options),
-                *((f"images/{image}", file_sha256(options.images / image)) for image in built.images),
+                *((f"images/{image}", built.sha256[image]) for image in built.images),
                 *((f"maps/{name}", digest) for name, digest in _ready_maps(built)),
             ],
         ),

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from llamafactory_gaze.data.provenance import file_sha256
 from llamafactory_gaze.data.tables import DataError
 
 
@@ -37,11 +35,11 @@ class Split:
         return "test" if sides[0] else "training"
 
 
-def same_content(images: Sequence[str], folder: Path) -> dict[str, str]:
+def same_content(sha256: Mapping[str, str]) -> dict[str, str]:
     """For each image whose file equals that of another, the first of them by name: for a split they are one image."""
     copies: dict[str, list[str]] = {}
-    for image in sorted(images):
-        copies.setdefault(file_sha256(folder / image), []).append(image)
+    for image in sorted(sha256):
+        copies.setdefault(sha256[image], []).append(image)
     return {image: names[0] for names in copies.values() if len(names) > 1 for image in names}
 
 
