@@ -123,9 +123,10 @@ def kill_again_and_again(
     arguments: Sequence[object] = (),
     signal_to: Callable[[int], None] = lambda pid: os.killpg(pid, signal.SIGKILL),
 ) -> Killed:
-    """Kill lives at random moments, going on where the last one was, until `KILLS` have been.
+    """Kill lives at random moments, going on where the last one was.
 
-    A chain of lives that has ended well has to have the result of the life in `below / "undisturbed"`, which nobody
+    Until `KILLS` have been, and one of them has met something half-written: for that, up to five times as many lives. A
+    chain of lives that has ended well has to have the result of the life in `below / "undisturbed"`, which nobody
     kills. Every other kill waits for a random change of the folder instead of a random time, so that writing is met.
 
     Args:
@@ -153,7 +154,7 @@ def kill_again_and_again(
     expected = result(below / "undisturbed")
     assert expected
     folder, tries, changes = fresh(), 0, 1
-    while done.kills < KILLS:
+    while done.kills < KILLS or (not done.while_writing and tries < 5 * KILLS):
         assert tries < 20 * KILLS, "the job ends before it can be killed"
         tries += 1
         before = _snapshot(folder)

@@ -32,11 +32,8 @@ def test_the_notebook_runs_and_its_model_follows_the_gaze(notebook, tmp_path, mo
     client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}})
     executed = client.execute()
 
-    said = next(
-        output.text
-        for cell in executed.cells
-        for output in cell.get("outputs", [])
-        if output.get("name") == "stdout" and "the model says" in output.text
+    said = "".join(  # a busy kernel hands one cell's words over in parts
+        output.text for cell in executed.cells for output in cell.get("outputs", []) if output.get("name") == "stdout"
     )
     captions = [line.partition(": ")[2].strip() for line in said.splitlines() if line.startswith("the model says")]
     assert len(captions) == 2 and captions[0] != captions[1]

@@ -32,7 +32,7 @@ for number in range(begun + 1, 4):
     new = folder / f"checkpoint-{number}"; new.mkdir(exist_ok=True)
     for part in range(number):
         with open(new / "weights", "a" if part else "w") as file: file.write("x" * 1000)
-        time.sleep(0.003)
+        time.sleep(0.01)
     (new / "trainer_state.json").write_text(json.dumps({"step": number}))
 (folder / "model").write_text("x" * 3000)
 '''
