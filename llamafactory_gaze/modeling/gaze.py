@@ -4,10 +4,12 @@ A part that takes gaze in is called `calibrator` wherever it stands in the tower
 and saved, whatever the `gaze_fusion`.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import silu
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
     Qwen2_5_VLMLP,
     Qwen2_5_VLVisionAttention,
@@ -102,9 +104,14 @@ class SegmentAttention(Qwen2_5_VLVisionAttention):
 class LeanMLP(Qwen2_5_VLMLP):
     """The stock MLP, which keeps less for the way back, and on the way without one writes over what it has used."""
 
+    def __init__(self, config: Qwen2_5_VLGazeVisionConfig, bias: bool = False) -> None:
+        super().__init__(config, bias)
+        self.open_in_place = partial(silu, inplace=True) if config.hidden_act == "silu" else self.act_fn
+
     def forward(self, hidden_state: Tensor) -> Tensor:
         if not torch.is_grad_enabled():
-            return self.down_proj(self.act_fn(self.gate_proj(hidden_state)).mul_(self.up_proj(hidden_state)))
+            opened = self.open_in_place(self.gate_proj(hidden_state))
+            return self.down_proj(opened.mul_(self.up_proj(hidden_state)))
         product, kept_apart = remade(self.product, self.gate_proj(hidden_state), self.up_proj(hidden_state))
         with kept_apart:
             return self.down_proj(product)
