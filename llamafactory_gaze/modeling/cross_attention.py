@@ -21,10 +21,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLRMSNorm
 
 from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeVisionConfig
-from llamafactory_gaze.modeling.gaze import Gaze, PlainBlock, Positions, ZeroInitLinear, rotated, where_looked
+from llamafactory_gaze.modeling.gaze import (
+    Gaze,
+    LeanRMSNorm,
+    PlainBlock,
+    Positions,
+    ZeroInitLinear,
+    rotated,
+    where_looked,
+)
 from llamafactory_gaze.modeling.recompute import remade
 from llamafactory_gaze.modeling.segments import Segments, attend
 
@@ -84,7 +91,7 @@ class SaliencyCalibrator(nn.Module):
         self.query = QUERIES[config.gaze_query]
         self.positions = POSITIONS[config.gaze_rope]
         self.saliency_proj = nn.Linear(config.saliency_width, width, bias=False)  # E_sal, Eq. (1)
-        self.norm = Qwen2_5_VLRMSNorm(width, eps=1e-6)
+        self.norm = LeanRMSNorm(width, eps=1e-6)
         self.q_proj = nn.Linear(width, width, bias=False)  # W_Q^cross
         self.k_proj = nn.Linear(width, width, bias=False)  # W_K^cross
         self.v_proj = nn.Linear(width, width, bias=False)  # W_V^cross

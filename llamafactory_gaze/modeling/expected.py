@@ -34,7 +34,7 @@ EXPECTED = {
         "Qwen2_5_VLPreTrainedModel._init_weights(module)",
         "Qwen2_5_VLPreTrainedModel._no_split_modules",
         "Qwen2_5_VLMLP.forward(hidden_state)",
-        "Qwen2_5_VLRMSNorm",
+        "Qwen2_5_VLRMSNorm.forward(hidden_states)",
         "Qwen2_5_VLTextModel",
         "Qwen2_5_VLVisionAttention.forward(hidden_states, cu_seqlens, rotary_pos_emb, position_embeddings)",
         "Qwen2_5_VLVisionBlock.forward(hidden_states, cu_seqlens, rotary_pos_emb, position_embeddings)",

@@ -1,0 +1,44 @@
+"""Modules of the blocks that work in place where no gradient is taken: the stock ones' numbers, and inputs unharmed."""
+
+import pytest
+import torch
+from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLVisionConfig
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLMLP, Qwen2_5_VLRMSNorm
+
+from llamafactory_gaze.modeling.gaze import LeanMLP, LeanRMSNorm
+
+
+WIDTH = 48
+CONFIG = Qwen2_5_VLVisionConfig(hidden_size=WIDTH, intermediate_size=80)
+PAIRS = {
+    "norm": (lambda: LeanRMSNorm(WIDTH, eps=1e-6), lambda: Qwen2_5_VLRMSNorm(WIDTH, eps=1e-6)),
+    "mlp": (lambda: LeanMLP(CONFIG, bias=True), lambda: Qwen2_5_VLMLP(CONFIG, bias=True)),
+    "mlp with gelu": tuple(
+        lambda module=module: module(Qwen2_5_VLVisionConfig(**{**CONFIG.to_dict(), "hidden_act": "gelu"}), bias=True)
+        for module in (LeanMLP, Qwen2_5_VLMLP)
+    ),
+}
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+@pytest.mark.parametrize(
+    ("pair", "weights", "inputs"),
+    [
+        *((pair, torch.float32, torch.float32) for pair in PAIRS),
+        *((pair, torch.bfloat16, torch.bfloat16) for pair in PAIRS),
+        ("norm", torch.float32, torch.bfloat16),  # as `upcast_layernorm` leaves it
+    ],
+)
+def test_equal_to_the_stock_module(pair, weights, inputs, gradients):
+    torch.manual_seed(0)
+    lean, stock = (make().to(weights) for make in PAIRS[pair])
+    for parameter in lean.parameters():
+        torch.nn.init.normal_(parameter)
+    stock.load_state_dict(lean.state_dict())
+    states = torch.randn(37, WIDTH).to(inputs)
+    before = states.clone()
+    with torch.set_grad_enabled(gradients):
+        found, expected = lean(states), stock(states)
+    assert found.dtype == expected.dtype and found.requires_grad == gradients
+    assert torch.equal(found, expected)
+    assert torch.equal(states, before)
