@@ -1,6 +1,6 @@
 """The visual tower's forward pass with a map: ours against the stock tower without one.
 
-    python -m benchmarks tower [--patches 1024 --patches 4096] [--repeats 5]
+    python -m benchmarks tower [--patches 1024 --patches 4096] [--repeats 3]
 
 Both have the shape of Qwen2.5-VL-3B's with the same random weights, in one process, taken in turns (sdpa). Measured are
 one calibrator in block 28 at each number of patches, and calibrators in all 32 blocks at the smallest. At the largest,
@@ -52,7 +52,7 @@ def passes(patches: int, towers: tuple[nn.Module, nn.Module]) -> dict[str, Calla
 @torch.no_grad()
 def measure(
     patches: Annotated[list[int], typer.Option(help="of an image, about as many")] = [1024, 4096, 16384],  # noqa: B006
-    repeats: Annotated[int, typer.Option(help="median of so many passes")] = 3,
+    repeats: Annotated[int, typer.Option(help="median of so many passes")] = 5,
 ) -> Iterator[Result]:
     towers = make_towers(gaze_layers=[28])
     for count in sorted(patches):
