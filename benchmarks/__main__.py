@@ -27,6 +27,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from benchmarks.frame import store
+from eval.errors import MetricUnavailableError
 
 
 FOLDER = Path(__file__).parent
@@ -107,12 +108,17 @@ def _recorded(name: str, measure: Callable[..., Any], context: Any) -> Callable[
             progress.print(f"{name}: in {results} already")
             return
         entries = []
-        with progress.status(f"{name} …") as status:
-            for result in measure(**options):
-                entries.append(result.entry(name, noted))
-                _, what, *numbers = store.cells(entries[-1])
-                progress.print(f"{name}: {what}: ours {numbers[0]}, peer {numbers[1]} {numbers[2]}", highlight=False)
-                status.update(f"{name}: {len(entries)} measured …")
+        try:
+            with progress.status(f"{name} …") as status:
+                for result in measure(**options):
+                    entries.append(result.entry(name, noted))
+                    _, what, *numbers = store.cells(entries[-1])
+                    progress.print(
+                        f"{name}: {what}: ours {numbers[0]}, peer {numbers[1]} {numbers[2]}", highlight=False
+                    )
+                    status.update(f"{name}: {len(entries)} measured …")
+        except MetricUnavailableError as error:
+            raise SystemExit(f"{name}: {error}") from None
         if not entries:
             raise SystemExit(f"{name} measured nothing")
         store.replace(results, name, entries)
