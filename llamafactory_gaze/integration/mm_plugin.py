@@ -23,13 +23,14 @@ from PIL import Image
 from llamafactory_gaze.integration.references import as_image, detach, detach_from_video, naming_broken
 from llamafactory_gaze.integration.video import Grid, video_patches
 from llamafactory_gaze.modeling.configuration import IN_PICTURE, IN_PROMPT, IN_TOWER
-from llamafactory_gaze.modeling.processing_qwen2_5_vl_gaze import cut, map_array, with_maps
+from llamafactory_gaze.modeling.processing_qwen2_5_vl_gaze import cut, map_array, map_patches, with_maps
 from llamafactory_gaze.saliency.controls import CONTROLS
 from llamafactory_gaze.saliency.patches import no_map_patches
 from llamafactory_gaze.saliency.pictures import PICTURES
 from llamafactory_gaze.saliency.points import gaze_sentence
 
 
+Pair = tuple[Any, str | bytes | None]  # an image, and its map
 Maps = list[str | bytes] | None  # of a video
 AT_ONCE = 2  # threads; decoders and torch leave Python's lock
 
@@ -63,27 +64,20 @@ class GazeQwen2VLPlugin(Qwen2VLPlugin):
     ) -> dict[str, torch.Tensor]:
         fusion = _fusion(processor)
         pairs = [detach(image) for image in images]
-        images = [image for image, _ in pairs]
+        if fusion in IN_PROMPT or _ablation(processor) == "off":
+            pairs = [(image, None) for image, _ in pairs]
         clips = _with_their_maps(videos, processor)
         # The stock method repeats the last of an odd number of frames, in the very list that it is given.
         videos = [[*video] if isinstance(video, list) else video for video, _ in clips]
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            sources = [None if fusion in IN_PROMPT else saliency for _, saliency in pairs]
+        with ThreadPoolExecutor(AT_ONCE) as pool, naming_broken([image for image, _ in pairs]):
             # To start a thread takes as long as to prepare a small image: the pool starts none before it is used.
-            each = pool.map if sum(source is not None for source in sources) > 1 else map
-            maps = list(each(_read, sources, repeat(_ablation(processor))))
-            if fusion in IN_PICTURE:
-                draw = PICTURES[fusion]
-                images = [
-                    image if saliency is None else draw(as_image(image), saliency)
-                    for image, saliency in zip(images, maps, strict=True)
-                ]
-            with naming_broken(images):
-                if fusion in IN_TOWER and any(saliency is not None for saliency in maps):
-                    mm_inputs = self._image_inputs(images, maps, processor, each)
-                    mm_inputs |= super()._get_mm_inputs([], videos, audios, processor)
-                else:
-                    mm_inputs = super()._get_mm_inputs(images, videos, audios, processor)
+            each = pool.map if sum(saliency is not None for _, saliency in pairs) > 1 else map
+            if fusion in IN_TOWER and any(saliency is not None for _, saliency in pairs):
+                mm_inputs = self._image_inputs(pairs, processor, each)
+                mm_inputs |= super()._get_mm_inputs([], videos, audios, processor)
+            else:
+                images = _drawn(pairs, processor, each)
+                mm_inputs = super()._get_mm_inputs(images, videos, audios, processor)
         if any(saliencies is not None for _, saliencies in clips):
             of_videos = [
                 self._video_patches(*clip, tuple(grid), processor)
@@ -94,21 +88,26 @@ class GazeQwen2VLPlugin(Qwen2VLPlugin):
         return mm_inputs
 
     def _image_inputs(
-        self, images: list[Any], maps: list[np.ndarray | None], processor: Any, each: Callable[..., Iterable[Any]]
+        self, pairs: list[Pair], processor: Any, each: Callable[..., Iterable[Any]]
     ) -> dict[str, torch.Tensor]:
         """Images without videos, with the maps behind their colours; `each` is `map`, or that of a pool of threads."""
-        for image in images:
+        for image, _ in pairs:
             if isinstance(image, Image.Image):
                 image.load()  # here, since two threads must not decode one and the same file
+        stock, ablation = super()._get_mm_inputs, _ablation(processor)
+
+        def prepared(pair: Pair) -> tuple[dict[str, torch.Tensor], np.ndarray | None]:
+            image, saliency = pair
+            inputs = stock([image], [], [], processor)
+            (grid,) = inputs["image_grid_thw"].tolist()
+            return inputs, map_patches(_read(saliency, ablation), grid, processor.image_processor)
+
         # Image by image: each is given the memory that another one has left. The arrays of a whole batch are so large
         # that the system takes them back, and new pages for the next ones cost more time than any work here.
-        stock = super()._get_mm_inputs
-        inputs = list(each(lambda image: stock([image], [], [], processor), images))
-        grids = torch.cat([one["image_grid_thw"] for one in inputs])
-        colours = [one["pixel_values"] for one in inputs]
+        inputs, maps = zip(*each(prepared, pairs), strict=True)
         return {
-            "pixel_values": with_maps(colours, maps, grids, processor.image_processor, each),
-            "image_grid_thw": grids,
+            "pixel_values": with_maps([one["pixel_values"] for one in inputs], maps, each),
+            "image_grid_thw": torch.cat([one["image_grid_thw"] for one in inputs]),
         }
 
     def _video_patches(self, video: Any, maps: Maps, grid_thw: Grid, processor: Any) -> np.ndarray:
@@ -152,6 +151,18 @@ def _fusion(processor: Any) -> str:
 
 def _ablation(processor: Any) -> str:
     return getattr(processor, "gaze_ablation", "none")
+
+
+def _drawn(pairs: list[Pair], processor: Any, each: Callable[..., Iterable[Any]]) -> list[Any]:
+    """The images, with their maps drawn into them where `gaze_fusion` says so."""
+    fusion = _fusion(processor)
+    if fusion not in IN_PICTURE:
+        return [image for image, _ in pairs]
+    maps = each(_read, [saliency for _, saliency in pairs], repeat(_ablation(processor)))
+    return [
+        image if saliency is None else PICTURES[fusion](as_image(image), saliency)
+        for (image, _), saliency in zip(pairs, maps, strict=True)
+    ]
 
 
 def _read(saliency: str | bytes | None, ablation: str) -> np.ndarray | None:

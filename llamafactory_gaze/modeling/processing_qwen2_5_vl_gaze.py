@@ -27,7 +27,7 @@ from transformers.image_utils import load_image
 from llamafactory_gaze.modeling.configuration import IN_PICTURE, IN_PROMPT, IN_TOWER
 from llamafactory_gaze.saliency.gazed_image import GazedImage
 from llamafactory_gaze.saliency.maps import check_aspect_ratio, check_values, read_saliency_map
-from llamafactory_gaze.saliency.patches import NO_MAP, patchify_into
+from llamafactory_gaze.saliency.patches import NO_MAP, patchify
 from llamafactory_gaze.saliency.pictures import PICTURES
 from llamafactory_gaze.saliency.points import gaze_sentence
 
@@ -110,9 +110,9 @@ class Qwen2_5_VLGazeProcessor(Qwen2_5_VLProcessor):
             text = self._with_sentences([text] if isinstance(text, str) else text, pictures, maps)
         inputs = super().__call__(images=pictures, text=text, videos=videos, **kwargs)
         if self.gaze_fusion in IN_TOWER and any(saliency is not None for saliency in maps):
-            colours, grids = inputs["pixel_values"], inputs["image_grid_thw"]
-            lengths = np.asarray(grids).prod(axis=1).tolist()
-            joined = with_maps(torch.as_tensor(colours).split(lengths), maps, grids, self.image_processor)
+            colours, grids = inputs["pixel_values"], np.asarray(inputs["image_grid_thw"])
+            patches = [map_patches(*each, self.image_processor) for each in zip(maps, grids.tolist(), strict=True)]
+            joined = with_maps(torch.as_tensor(colours).split(grids.prod(axis=1).tolist()), patches)
             # In the type that was asked for.
             inputs["pixel_values"] = joined if isinstance(colours, torch.Tensor) else joined.numpy()
         return inputs
@@ -163,40 +163,38 @@ def cut(processor: Any) -> dict[str, int]:
     return {name: getattr(processor, name) for name in ("patch_size", "merge_size", "temporal_patch_size")}
 
 
+def map_patches(saliency: np.ndarray | None, grid_thw: Sequence[int], image_processor: Any) -> np.ndarray | None:
+    """A map, or None, cut like its image: (H, W) in [0, 1] -> (patches, 2 * 14 * 14) float32."""
+    t, h, w = grid_thw
+    return None if saliency is None else patchify(saliency, (t, h, w), **cut(image_processor))
+
+
 def with_maps(
     colours: Sequence[torch.Tensor],
     maps: Sequence[np.ndarray | None],
-    grids: Any,
-    image_processor: Any,
     each: Callable[..., Iterable[None]] = map,
 ) -> torch.Tensor:
-    """The patches of several images with the maps behind their colours, each cut like its image.
+    """The patches of several images with those of their maps behind their colours.
 
     Args:
         colours: of each image (patches, 3 * 2 * 14 * 14) float32.
-        maps: (H, W) in [0, 1] each, None for an image without a map.
-        grids: (images, 3), `image_grid_thw`.
-        image_processor: that cut the images.
+        maps: of each image (patches, 2 * 14 * 14) float32, None for an image without a map.
         each: `map`, or that of a pool of threads.
 
     Returns:
         (patches, 4 * 2 * 14 * 14) float32.
     """
-    how = cut(image_processor)
-    lengths, width = [len(colour) for colour in colours], colours[0].shape[1]
-    joined = np.empty((sum(lengths), width + how["temporal_patch_size"] * how["patch_size"] ** 2), np.float32)
+    width = colours[0].shape[1]
+    behind = next(patches.shape[1] for patches in maps if patches is not None)
+    joined = np.empty((sum(map(len, colours)), width + behind), np.float32)
 
-    # Colours and map are written into their place: every further copy takes as long as reading half of the map. As
-    # arrays: threads do not know of an inference mode that the caller is in, and may not write into its tensors.
-    def fill(place: np.ndarray, colour: torch.Tensor, saliency: np.ndarray | None, grid: tuple[int, int, int]) -> None:
+    # Arrays: threads do not know of an inference mode that the caller is in, and may not write into its tensors.
+    def fill(place: np.ndarray, colour: torch.Tensor, patches: np.ndarray | None) -> None:
         place[:, :width] = colour.numpy()
-        if saliency is None:
-            place[:, width:] = NO_MAP
-        else:
-            patchify_into(place[:, width:], saliency, grid, **how)
+        place[:, width:] = NO_MAP if patches is None else patches
 
-    places = np.split(joined, np.cumsum(lengths)[:-1])
-    list(each(fill, places, colours, maps, map(tuple, np.asarray(grids).tolist())))
+    places = np.split(joined, np.cumsum([len(colour) for colour in colours])[:-1])
+    list(each(fill, places, colours, maps))
     return torch.from_numpy(joined)
 
 

@@ -49,33 +49,18 @@ def patchify(
         ValueError: the map is not two-dimensional or leaves [0, 1], or the grid does not consist of whole windows.
     """
     _check_grid(grid_thw, merge_size)
-    t, h, w = grid_thw
-    patches = np.empty((t * h * w, temporal_patch_size * patch_size**2), np.float32)
-    patchify_into(patches, saliency, grid_thw, patch_size, merge_size, temporal_patch_size)
-    return patches
-
-
-def patchify_into(
-    place: np.ndarray,
-    saliency: np.ndarray,
-    grid_thw: tuple[int, int, int],
-    patch_size: int = 14,
-    merge_size: int = 2,
-    temporal_patch_size: int = 2,
-) -> None:
-    """As `patchify`, but the patches are written into `place`, of their shape; it may be columns of a wider array."""
-    _check_grid(grid_thw, merge_size)
     check_values(saliency)
 
     t, h, w = grid_thw
     pixels = resize_map(saliency, (w * patch_size, h * patch_size))
     windows = pixels.reshape(h // merge_size, merge_size, patch_size, w // merge_size, merge_size, patch_size)
-    # Axes are only split, so that this is `place` itself and not a copy.
-    patches = place.reshape(
-        t, h // merge_size, w // merge_size, merge_size, merge_size, temporal_patch_size, patch_size, patch_size
+    patches = np.empty(
+        (t, h // merge_size, w // merge_size, merge_size, merge_size, temporal_patch_size, patch_size, patch_size),
+        np.float32,
     )
     # (window row, row in window, y, window column, column in window, x) -> window by window, patch by patch
     patches[:] = windows.transpose(0, 3, 1, 4, 2, 5)[:, :, :, :, np.newaxis]
+    return patches.reshape(t * h * w, -1)
 
 
 def join_frames(frames: Sequence[np.ndarray], temporal_patch_size: int = 2) -> np.ndarray:
