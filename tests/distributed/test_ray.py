@@ -22,7 +22,7 @@ from llamafactory.train import tuner
 from ray.util.placement_group import placement_group
 two = [{"CPU": 10}] * 2  # what each worker asks for
 tuner.get_placement_group = lambda devices: (placement_group(two, strategy="PACK"), two[0])
-arguments = RayArguments(ray_num_workers=2, ray_init_kwargs={"num_cpus": 20})
+arguments = RayArguments(ray_num_workers=2, ray_init_kwargs={"num_cpus": 20, "object_store_memory": 2**27})
 tuner._ray_training_function(arguments, config={"args": json.loads(sys.argv[1]), "callbacks": []})
 """
 
