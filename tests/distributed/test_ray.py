@@ -31,7 +31,10 @@ def test_two_workers_of_ray_train_as_one_process(trainer, alone):
     keys = trainer.keys("distributed/stage1_ddp", "ray")
     done = subprocess.run(
         [sys.executable, "-c", TRAIN, json.dumps(keys)], cwd=ROOT, text=True, capture_output=True,
-        env=cli_environment(USE_RAY="1", RAY_USAGE_STATS_ENABLED="0", PYTHONPATH=":".join(filter(None, sys.path))),
+        env=cli_environment(
+            USE_RAY="1", RAY_USAGE_STATS_ENABLED="0", PYTHONPATH=":".join(filter(None, sys.path)),
+            RAY_worker_niceness="0",  # of 15, beside other tests the workers would not get a core for minutes
+        ),
     )  # fmt: skip
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     assert losses(trainer.folder / "ray") == pytest.approx(losses(alone), abs=1e-5)
