@@ -34,6 +34,10 @@ Pair = tuple[Any, str | bytes | None]  # an image, and its map
 Maps = list[str | bytes] | None  # of a video
 AT_ONCE = 2  # threads; decoders and torch leave Python's lock
 
+# glibc gives freed memory back to the system, to be faulted in anew for the next image, until it has seen a block as
+# large come free (mallopt(3), M_MMAP_THRESHOLD): here is one of nearly the largest size that counts, 32 MiB.
+np.empty(31 << 20, np.uint8)
+
 
 class GazeQwen2VLPlugin(Qwen2VLPlugin):
     """Qwen2.5-VL's plug-in for images that may have a saliency map, and videos that may have several.

@@ -61,9 +61,11 @@ def test_a_run_that_breaks_off_leaves_the_file_as_it_was(tmp_path, monkeypatch):
 def test_maps_beside_the_stock_plug_in(tmp_path):
     file = tmp_path / "results.json"
     run("--results", str(file), "mm_inputs", "--images", "2", "--repeats", "1")
-    (entry,) = json.loads(file.read_text())
-    check(entry, "mm_inputs")
-    assert entry["target"] == 1.15 and entry["shape"]["patches"] > 2000
+    alone, together = json.loads(file.read_text())
+    for entry in (alone, together):
+        check(entry, "mm_inputs")
+        assert entry["target"] == 1.15
+    assert together["shape"]["patches"] == 2 * alone["shape"]["patches"] > 2000
 
 
 def test_list_names_every_file_without_loading_it():
