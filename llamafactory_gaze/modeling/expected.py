@@ -44,7 +44,6 @@ EXPECTED = {
         "Qwen2_5_VisionTransformerPretrainedModel.rot_pos_emb(grid_thw)",
         "apply_rotary_pos_emb_vision",
         "eager_attention_forward",
-        "rotate_half",
     ),
     "transformers.utils.generic": ("is_flash_attention_requested", "merge_with_config_defaults"),
     "transformers.utils.output_capturing": ("capture_outputs",),

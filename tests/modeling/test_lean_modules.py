@@ -1,11 +1,15 @@
-"""Modules of the blocks that work in place where no gradient is taken: the stock ones' numbers, and inputs unharmed."""
+"""Parts of the blocks that work in place where no gradient is taken: the stock ones' numbers, and inputs unharmed."""
 
 import pytest
 import torch
 from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLVisionConfig
-from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLMLP, Qwen2_5_VLRMSNorm
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
+    Qwen2_5_VLMLP,
+    Qwen2_5_VLRMSNorm,
+    apply_rotary_pos_emb_vision,
+)
 
-from llamafactory_gaze.modeling.gaze import LeanMLP, LeanRMSNorm
+from llamafactory_gaze.modeling.gaze import LeanMLP, LeanRMSNorm, rotated
 
 
 WIDTH = 48
@@ -42,3 +46,17 @@ def test_equal_to_the_stock_module(pair, weights, inputs, gradients):
     assert found.dtype == expected.dtype and found.requires_grad == gradients
     assert torch.equal(found, expected)
     assert torch.equal(states, before)
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_rotary_positions_are_the_stock_ones(kind, gradients):
+    torch.manual_seed(0)
+    both = torch.randn(37, 3, 4, 12).to(kind)
+    query, key, _ = both.unbind(1)
+    positions, before = (torch.randn(37, 12), torch.randn(37, 12)), both.clone()
+    with torch.set_grad_enabled(gradients):
+        found, expected = rotated(query, key, positions), apply_rotary_pos_emb_vision(query, key, *positions)
+    for ours, stock in zip(found, expected, strict=True):
+        assert ours.dtype == kind and torch.equal(ours, stock)
+    assert torch.equal(both, before)
