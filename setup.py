@@ -23,7 +23,6 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=[*find_packages(include=["llamafactory_gaze*", "eval*"]), *FOLDERS_OF_DATA],
-    include_package_data=True,
     package_data={"llamafactory_gaze.export": ["*.j2"], **{folder: ["*"] for folder in FOLDERS_OF_DATA}},
     install_requires=[
         "llamafactory==0.9.5",
