@@ -15,7 +15,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
-from benchmarks.frame import store
+from benchmarks.frame import Result, store
 from eval.errors import MetricUnavailableError
 
 
@@ -107,16 +107,8 @@ def _recorded(name: str, measure: Callable[..., Any], context: Any) -> Callable[
         if resume and store.is_done(results, name, noted):
             progress.print(f"{name}: in {results} already")
             return
-        entries = []
         try:
-            with progress.status(f"{name} …") as status:
-                for result in measure(**options):
-                    entries.append(result.entry(name, noted))
-                    _, what, *numbers = store.cells(entries[-1])
-                    progress.print(
-                        f"{name}: {what}: ours {numbers[0]}, peer {numbers[1]} {numbers[2]}", highlight=False
-                    )
-                    status.update(f"{name}: {len(entries)} measured …")
+            entries = _measured(name, measure(**options), noted)
         except MetricUnavailableError as error:
             raise SystemExit(f"{name}: {error}") from None
         if not entries:
@@ -128,6 +120,18 @@ def _recorded(name: str, measure: Callable[..., Any], context: Any) -> Callable[
         console.print(shown)
 
     return run
+
+
+def _measured(name: str, results: Iterable[Result], noted: dict[str, Any]) -> list[dict[str, Any]]:
+    """The entries of a benchmark, each said as soon as it is there."""
+    entries = []
+    with progress.status(f"{name} …") as status:
+        for result in results:
+            entries.append(result.entry(name, noted))
+            _, what, ours, peer, unit, *_ = store.cells(entries[-1])
+            progress.print(f"{name}: {what}: ours {ours}, peer {peer} {unit}", highlight=False)
+            status.update(f"{name}: {len(entries)} measured …")
+    return entries
 
 
 if __name__ == "__main__":
