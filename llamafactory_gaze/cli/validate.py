@@ -57,12 +57,13 @@ def validate(
 
     console = Console(highlight=False)
     table = Table("entry")
-    for column in ("rows", "images", "maps", "people", "categories"):
+    columns = ["rows", "images", "videos", "maps", "people", "categories"]
+    if not any(line.videos for line in report.summary):
+        columns.remove("videos")
+    for column in columns:
         table.add_column(column, justify="right")
     for line in report.summary:
-        table.add_row(
-            line.entry, *(f"{n:,}" for n in (line.rows, line.images, line.maps, line.people, line.categories))
-        )
+        table.add_row(line.entry, *(f"{getattr(line, column):,}" for column in columns))
     console.print(table)
     for word, style, problems in (("Problem", "bold red", report.errors), ("Warning", "bold yellow", report.warnings)):
         for said in lines_of(problems, limit):

@@ -26,6 +26,8 @@ class Columns:
     images: str
     saliencies: str
     videos: str | None
+    video_saliencies: str
+    only_videos: bool  # no column of images is named
     role: str
     content: str
     user: tuple[str, ...]  # who may ask
@@ -48,6 +50,8 @@ class Entry:
             images=columns.get("images") or "images",
             saliencies=columns.get("saliencies") or "saliencies",
             videos=columns.get("videos"),
+            video_saliencies=columns.get("video_saliencies") or "video_saliencies",
+            only_videos=bool(columns.get("videos") and not columns.get("images")),
             role=tags.get("role_tag", "from"),
             content=tags.get("content_tag", "value"),
             user=(tags.get("user_tag", "human"), tags.get("observation_tag", "observation")),

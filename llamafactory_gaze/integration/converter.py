@@ -11,10 +11,10 @@ from llamafactory.data.converter import SharegptDatasetConverter
 from llamafactory.extras.constants import IMAGE_PLACEHOLDER, VIDEO_PLACEHOLDER
 from PIL import Image
 
+from llamafactory_gaze.data.media import frame_size
 from llamafactory_gaze.data.places import brief, leaves
 from llamafactory_gaze.integration.arguments import TEMPLATE
 from llamafactory_gaze.integration.references import MARK, as_file, attach, attach_to_video, check_video
-from llamafactory_gaze.integration.video import frame_size
 from llamafactory_gaze.saliency.maps import SaliencyMapError, check_aspect_ratio, probe_saliency_map
 from llamafactory_gaze.saliency.opening import open_picture
 

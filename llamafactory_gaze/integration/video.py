@@ -11,15 +11,12 @@ So one map for each frame is the case of as many maps as frames, at any frame ra
 whose bin no frame is sampled is not seen; LLaMA-Factory's `video_fps` and `video_maxlen` say how many are sampled.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
-import av
 import numpy as np
 
-from llamafactory_gaze.data.media import open_media
-from llamafactory_gaze.saliency.opening import open_picture
+from llamafactory_gaze.data.media import open_video
 from llamafactory_gaze.saliency.patches import join_frames, patchify
 
 
@@ -65,32 +62,6 @@ def video_patches(
     return join_frames([patches[i] for i in frames], cut["temporal_patch_size"])
 
 
-def frame_size(video: str | list[str]) -> tuple[int, int]:
-    """(width, height) of a video's frames in pixels, from the header of the file or of each frame.
-
-    Raises:
-        ValueError: the file or a frame cannot be read, or the frames differ in size.
-    """
-    if isinstance(video, str):
-        with _opened(video) as stream:
-            return stream.width, stream.height
-    sizes = {}
-    for path in video:
-        try:
-            with open_picture(path) as frame:
-                sizes[path] = frame.size
-        except Exception as error:  # PIL's decoders raise nearly anything on a damaged file
-            raise ValueError(f"frame {path} of a video cannot be read ({error}).") from error
-    for path, size in sizes.items():
-        if size != sizes[video[0]]:
-            first = "x".join(map(str, sizes[video[0]]))
-            raise ValueError(
-                f"frame {path} is {size[0]}x{size[1]} pixels large, but the first frame of its video {first}: expected "
-                "frames of one size."
-            )
-    return sizes[video[0]]
-
-
 def map_of_each_frame(video: str | list[str], maps: int, sample: Sample) -> np.ndarray:
     """Which map each sampled frame gets.
 
@@ -106,7 +77,7 @@ def map_of_each_frame(video: str | list[str], maps: int, sample: Sample) -> np.n
         ValueError: the file cannot be read, or has no time stamps.
     """
     if isinstance(video, str):
-        with _opened(video) as stream:
+        with open_video(video) as stream:
             sampled, ends = sample(stream), _frame_ends(video, stream)
         sampled = sampled[sampled < len(ends)]  # a header may promise more frames than there are
     else:
@@ -126,15 +97,3 @@ def _frame_ends(video: str, stream: Any) -> np.ndarray:
     starts = np.array(times)[order]
     last = packets[order[-1]].duration or (int(np.diff(starts)[-1]) if len(starts) > 1 else 1)
     return np.append(starts[1:], starts[-1] + last) - starts[0]
-
-
-@contextmanager
-def _opened(video: str) -> Iterator[Any]:
-    """The first stream of images in a file."""
-    try:
-        with open_media(video) as container:
-            if not container.streams.video:
-                raise ValueError(f"video {video} holds no moving image.")
-            yield container.streams.video[0]
-    except (av.FFmpegError, OSError) as error:
-        raise ValueError(f"video {video} cannot be read ({error}).") from error

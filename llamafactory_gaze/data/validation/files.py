@@ -1,4 +1,7 @@
-"""Checks of image and map files: each distinct one is read and decoded once, several at a time, and forgotten again."""
+"""Checks of image, map and video files: each distinct one is read once, several at a time, and forgotten again.
+
+Images and maps are decoded; of a video only the header is read.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,21 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image
 
+from llamafactory_gaze.data.media import frame_size
 from llamafactory_gaze.data.validation.problems import Finding
 from llamafactory_gaze.saliency.label import map_source
 from llamafactory_gaze.saliency.maps import SaliencyMapError, probe_saliency_map, read_saliency_map
 from llamafactory_gaze.saliency.opening import open_picture
 
+
+Key = tuple[str, str]  # of a file in the inspector: its role, and its path or hash
 
 MAX_FILE_BYTES = 2**28
 MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS or 2**26  # above which PIL warns of a decompression bomb
@@ -32,10 +38,10 @@ _EIGHT_BITS = 255 / 65535  # the maximum of 8-bit values in a 16-bit file
 
 @dataclass(frozen=True)
 class Facts:
-    """What is kept of a decoded file."""
+    """What is kept of a file."""
 
     findings: tuple[Finding, ...] = ()
-    size: tuple[int, int] | None = None  # (width, height) in pixels, where it can be decoded
+    size: tuple[int, int] | None = None  # (width, height) in pixels, where it can be read
     digest: str = ""  # SHA-256 of the file, if it was read
     source: str | None = None  # of a map: what it was made of, where it says that this is no eye tracker
     thumbnail: bytes = b""  # of an image: THUMBNAIL x THUMBNAIL pixels, RGB
@@ -70,6 +76,23 @@ def inspect_map(content: bytes, name: str) -> Facts:
         return Facts(findings, size, digest, source=map_source(source))
     except SaliencyMapError as error:
         return Facts((Finding("map-unusable", _uncapitalised(str(error))),), None, digest)
+
+
+def inspect_video_map(content: bytes, name: str) -> Facts:
+    """As `inspect_map`, but for a map of a bin of time, in which nobody may have looked."""
+    facts = inspect_map(content, name)
+    return replace(facts, findings=tuple(finding for finding in facts.findings if finding.kind != "map-black"))
+
+
+def inspect_video(path: str, name: str) -> Facts:
+    """Read the header of a video file."""
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        return Facts((), frame_size(path), digest)
+    except ValueError as error:
+        message = f"video {name} cannot be used: {str(error).rstrip('.')}; convert it, or name a list of its frames."
+        return Facts((Finding("video-broken", message),), None, digest)
 
 
 def check_orientation(orientation: int, name: str) -> Iterator[Finding]:
@@ -151,6 +174,37 @@ class Locator:
         return real, tuple(findings)
 
 
+@dataclass
+class RowFiles:
+    """Hands the files of one row to the inspector, and keeps what is wrong with their names and places."""
+
+    locate: Locator
+    inspector: Inspector
+    findings: list[Finding] = field(default_factory=list)
+    bad_paths: list[Key] = field(default_factory=list)  # role and path of those with a fault that all rows share
+
+    def key(self, entry: Any, role: str) -> Key | None:
+        """Args:
+        entry: a path, bytes, {"bytes", "path"}, or null.
+        role: image, map, video-map or video.
+        """
+        path = None
+        if isinstance(entry, Mapping):
+            path, entry = entry.get("path"), entry.get("bytes") or entry.get("path")
+        if isinstance(entry, bytes):
+            return self.inspector.embedded(role, entry, path or f"(embedded, {len(entry)} bytes)")
+        if isinstance(entry, str):
+            real, faults = self.locate(role, entry)
+            if faults:
+                self.bad_paths.append((role, entry))
+            return None if real is None else self.inspector.file(role, real, entry)
+        if entry is not None or role == "image":
+            found = "null" if entry is None else f"a {type(entry).__name__}"
+            message = f"an entry of the {role}s is {found}, expected a path or embedded bytes."
+            self.findings.append(Finding("path", message))
+        return None
+
+
 class Inspector:
     """Inspects files in threads; the decoders, hashing and numpy release Python's lock.
 
@@ -161,8 +215,8 @@ class Inspector:
     def __init__(self, jobs: int):
         self._pool = ThreadPoolExecutor(jobs)
         self._room = threading.Semaphore(2 * jobs)
-        self._futures: dict[tuple[str, str], Future[Facts]] = {}
-        self._names: dict[tuple[str, str], str] = {}
+        self._futures: dict[Key, Future[Facts]] = {}
+        self._names: dict[Key, str] = {}
         self._warnings = warnings.catch_warnings()
 
     def __enter__(self) -> Inspector:
@@ -174,32 +228,32 @@ class Inspector:
         self._pool.shutdown(cancel_futures=True)
         self._warnings.__exit__(None, None, None)
 
-    def file(self, role: str, real: str, name: str) -> tuple[str, str]:
+    def file(self, role: str, real: str, name: str) -> Key:
         key = (role, real)
         if key not in self._futures:
             self._submit(key, name, _inspect_file, role, real, name)
         return key
 
-    def embedded(self, role: str, content: bytes, name: str) -> tuple[str, str]:
+    def embedded(self, role: str, content: bytes, name: str) -> Key:
         key = (role, "sha256:" + hashlib.sha256(content).hexdigest())
         if key not in self._futures:
             self._submit(key, name, _INSPECT[role], content, name)
         return key
 
-    def facts(self, key: tuple[str, str]) -> Facts:
+    def facts(self, key: Key) -> Facts:
         return self._futures[key].result()
 
-    def name(self, key: tuple[str, str]) -> str:
+    def name(self, key: Key) -> str:
         """The name of a file as the first row that uses it has it."""
         return self._names[key]
 
     def __len__(self) -> int:
         return len(self._futures)
 
-    def __iter__(self) -> Iterator[tuple[str, str]]:
+    def __iter__(self) -> Iterator[Key]:
         return iter(self._futures)
 
-    def _submit(self, key: tuple[str, str], name: str, function: Callable[..., Facts], *arguments: Any) -> None:
+    def _submit(self, key: Key, name: str, function: Callable[..., Facts], *arguments: Any) -> None:
         self._room.acquire()
         future = self._pool.submit(function, *arguments)
         future.add_done_callback(lambda _: self._room.release())
@@ -207,11 +261,17 @@ class Inspector:
         self._names[key] = name
 
 
-_INSPECT: Mapping[str, Callable[[bytes, str], Facts]] = {"image": inspect_image, "map": inspect_map}
+_INSPECT: Mapping[str, Callable[[bytes, str], Facts]] = {
+    "image": inspect_image,
+    "map": inspect_map,
+    "video-map": inspect_video_map,
+}
 
 
 def _inspect_file(role: str, real: str, name: str) -> Facts:
     try:
+        if role == "video":
+            return inspect_video(real, name)
         size = os.path.getsize(real)
         if size > MAX_FILE_BYTES:
             message = f"{role} {name} has {size} bytes, expected at most {MAX_FILE_BYTES}; save it smaller."

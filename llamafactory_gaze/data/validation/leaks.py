@@ -51,13 +51,13 @@ def check_leaks(training: Sequence[Row], test: Sequence[Row], by: str, facts: Fa
 
 def check_shared_images(training: Sequence[Row], test: Sequence[Row], facts: FactsOf) -> Iterator[Problem]:
     """The same file, the same content in another one, the same image_id; as a warning, much the same picture."""
-    known = {key: row for row in reversed(training) for key in row.images}
+    known = {key: row for row in reversed(training) for key in (*row.images, *row.videos)}
     contents = {facts(key).digest: row for key, row in known.items() if facts(key).digest}
     names = {row.image_id: row for row in reversed(training) if row.image_id is not None}
     clean: dict[Key, Row] = {}
     reported: set[Key | str] = set()
     for row in test:
-        for key in row.images:
+        for key in (*row.images, *row.videos):
             if key in reported or key in clean:
                 continue
             twin = known.get(key) or contents.get(facts(key).digest)
@@ -66,7 +66,9 @@ def check_shared_images(training: Sequence[Row], test: Sequence[Row], facts: Fac
                 continue
             reported |= {key, row.image_id or key}
             how = "the same file" if key in known else "a file of the same content"
-            message = f"the test image {_name(key, row)} is {how} as in {_where(twin)}; take it out of one of the two."
+            message = (
+                f"the test {key[0]} {_name(key, row)} is {how} as in {_where(twin)}; take it out of one of the two."
+            )
             yield row.problem(Finding("leak-image", message))
         if row.image_id in names and row.image_id not in reported:
             reported.add(row.image_id)

@@ -14,11 +14,12 @@ from llamafactory_gaze.data.entries import Group, find_groups
 from llamafactory_gaze.data.folders import remove_partial_files
 from llamafactory_gaze.data.registry import SPLITS, write_atomically
 from llamafactory_gaze.data.tables import DataError
-from llamafactory_gaze.data.validation.files import Inspector, Locator
+from llamafactory_gaze.data.validation.files import Inspector, Key, Locator
 from llamafactory_gaze.data.validation.leaks import check_leaks, check_originals, check_stages, split_by
 from llamafactory_gaze.data.validation.problems import Finding, Problem
-from llamafactory_gaze.data.validation.scan import Key, Row, Scan, scan_entry
+from llamafactory_gaze.data.validation.scan import Row, Scan, scan_entry
 from llamafactory_gaze.data.validation.sets import check_lengths, check_repeated_text, check_repetition
+from llamafactory_gaze.data.validation.videos import check_frames
 from llamafactory_gaze.saliency.maps import SaliencyMapError, check_aspect_ratio
 
 
@@ -29,11 +30,12 @@ Track = Callable[[Sequence[Any], str], Iterable[Any]]  # shows progress while a 
 
 @dataclass(frozen=True)
 class Summary:
-    """Of one entry: numbers of rows, and of distinct images, maps, people and categories."""
+    """Of one entry: numbers of rows, and of distinct images (frames, too), video files, maps, people and categories."""
 
     entry: str
     rows: int
     images: int
+    videos: int
     maps: int
     people: int
     categories: int
@@ -123,8 +125,9 @@ def check_files(rows: Iterable[Row], locate: Locator, inspector: Inspector) -> I
     users: dict[tuple[str, Any], list[Row]] = {}  # a path, file or pair of them -> the rows that use it
     for row in rows:
         uses: list[tuple[str, Any]] = [("path", key) for key in row.bad_paths]
-        uses += [("file", key) for key in (*row.images, *row.maps)]
+        uses += [("file", key) for key in (*row.images, *row.videos, *row.maps)]
         uses += [("pair", pair) for pair in row.pairs]
+        uses += [("frames", frames) for frames in row.frames]
         for use in dict.fromkeys(uses):
             users.setdefault(use, []).append(row)
     for (what, of), using in users.items():
@@ -132,6 +135,8 @@ def check_files(rows: Iterable[Row], locate: Locator, inspector: Inspector) -> I
             findings: Iterable[Finding] = locate(of[0], of[1])[1]
         elif what == "file":
             findings = inspector.facts(of).findings
+        elif what == "frames":
+            findings = check_frames(of, inspector)
         else:
             findings = check_aspect(of[0], of[1], inspector)
         for finding in findings:
@@ -182,6 +187,7 @@ def _summary(scan: Scan) -> Summary:
         entry=scan.entry.name,
         rows=len(rows),
         images=len({key for row in rows for key in row.images}),
+        videos=len({key for row in rows for key in row.videos}),
         maps=len({key for row in rows for key in row.maps}),
         people=len({row.participant for row in rows} - {None}),
         categories=len({row.category for row in rows} - {None}),

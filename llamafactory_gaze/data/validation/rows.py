@@ -71,15 +71,27 @@ def check_marks(turns: Sequence[Mapping[str, Any]], columns: Columns, images: in
             )
 
 
-def check_map_count(images: int, maps: Any) -> Iterator[Finding]:
-    """One entry of `saliencies` for each image; null or an empty list stands for no map at all."""
+def check_map_count(media: str, number: int, row: Mapping[str, Any], column: str) -> Iterator[Finding]:
+    """One entry of the column of maps for each image or video; null or an empty list stands for no map at all.
+
+    Args:
+        media: "images" or "videos", of which the row has `number`.
+        column: of their maps.
+    """
+    one, many = {"images": ("map", "maps"), "videos": ("list of maps", "lists of maps")}[media]
+    if column not in row:
+        yield Finding("map-count", f"there is no field '{column}', expected a list of {many}, or null for none.")
+    maps = row.get(column)
     if maps is None or maps == []:
         return
-    if not isinstance(maps, list) or len(maps) != images:
-        count = f"{len(maps)} maps" if isinstance(maps, list) else f"a {type(maps).__name__} instead of a list of maps"
+    if not isinstance(maps, list) or len(maps) != number:
+        count = (
+            f"{len(maps)} {many}" if isinstance(maps, list) else f"a {type(maps).__name__} instead of a list of {many}"
+        )
         yield Finding(
             "map-count",
-            f"there are {images} images and {count}, expected one map for each image, null where an image has none.",
+            f"there are {number} {media} and {count}, expected one {one} for each of the {media}, null where one has "
+            "none.",
         )
 
 

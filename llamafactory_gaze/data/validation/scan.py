@@ -11,12 +11,10 @@ from typing import Any
 
 from llamafactory_gaze.data.entries import Entry, read_rows
 from llamafactory_gaze.data.tables import DataError
-from llamafactory_gaze.data.validation.files import Inspector, Locator
+from llamafactory_gaze.data.validation.files import Inspector, Key, Locator, RowFiles
 from llamafactory_gaze.data.validation.problems import Finding, Problem
 from llamafactory_gaze.data.validation.rows import check_map_count, check_marks, check_text, check_turns, check_who
-
-
-Key = tuple[str, str]  # of a file in the inspector
+from llamafactory_gaze.data.validation.videos import scan_videos
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +30,11 @@ class Row:
     category: str | None
     answer: str  # all answers of the row
     digest: bytes  # of pictures, maps and turns: equal in rows that are the same to the model
-    images: tuple[Key, ...]  # of those that can be read
+    images: tuple[Key, ...]  # of those that can be read; frames of videos, too
+    videos: tuple[Key, ...]  # files of them
     maps: tuple[Key, ...]
-    pairs: tuple[tuple[Key, Key], ...]  # an image and its map
+    pairs: tuple[tuple[Key, Key], ...]  # an image, or a video's file or first frame, and its map
+    frames: tuple[tuple[Key, ...], ...]  # of each video that is a list of them
     bad_paths: tuple[Key, ...]  # role and path of those with a fault in their name or place
 
     def problem(self, finding: Finding, more: int = 0) -> Problem:
@@ -88,13 +88,18 @@ def check_entry(entry: Entry, dataset_dir: Path) -> Iterator[Finding]:
             "other, the maps are not read; correct it.",
         )
     columns = settings.get("columns") or {}
-    for key, usual in (("messages", "conversations"), ("images", "images"), ("saliencies", "saliencies")):
+    expected = [("messages", "conversations")]
+    if not entry.columns.only_videos:
+        expected += [("images", "images"), ("saliencies", "saliencies")]
+    if entry.columns.videos:
+        expected.append(("video_saliencies", "video_saliencies"))
+    for key, usual in expected:
         if not columns.get(key):
             yield Finding(
                 "column-unnamed",
                 f'the entry {name} does not name the column of {key}, expected "{key}": "{usual}" under "columns"; '
                 "add it.",
-                warning=key == "saliencies",  # the plug-in looks for a column of that name
+                warning=key.endswith("saliencies"),  # the plug-in looks for a column of that name
             )
     file_name = settings.get("file_name")
     if isinstance(file_name, str) and (Path(file_name).is_absolute() or ".." in Path(file_name).parts):
@@ -114,33 +119,30 @@ def _scan_row(
         return
     id = _text(raw.get("id"))
     columns = scan.entry.columns
+    files = RowFiles(locate, inspector)
     findings = list(_check_types(raw, kinds))
-    images, maps, videos = raw.get(columns.images), raw.get(columns.saliencies), raw.get(columns.videos or "")
-    if columns.saliencies not in raw:
-        findings.append(
-            Finding(
-                "map-count", f"there is no field '{columns.saliencies}', expected a list of maps, or null for none."
-            )
-        )
-    images = images if isinstance(images, list) else [] if images is None else [images]
-    findings += check_map_count(len(images), maps)
+    images, maps = [], None
+    if not columns.only_videos:
+        images, maps = _listed(raw.get(columns.images)), raw.get(columns.saliencies)
+        findings += check_map_count("images", len(images), raw, columns.saliencies)
+    videos, of_videos = [], None
+    if columns.videos:
+        videos, of_videos = _listed(raw.get(columns.videos)), raw.get(columns.video_saliencies)
+        findings += check_map_count("videos", len(videos), raw, columns.video_saliencies)
     turns: Any = raw.get(columns.messages)
     of_turns = list(check_turns(turns, columns))
     findings += of_turns
     answer = ""
     if not any(finding.kind == "turns" for finding in of_turns):
-        number_of_videos = len(videos) if isinstance(videos, list) else int(videos is not None)
-        findings += check_marks(turns, columns, len(images), number_of_videos)
+        findings += check_marks(turns, columns, len(images), len(videos))
         findings += check_text(turns, columns)
         answer = "\n".join(turn[columns.content] for turn in turns if turn[columns.role] in columns.assistant)
     findings += check_who(raw)
 
     maps = maps if isinstance(maps, list) else []
     media = {"image": images, "map": maps}
-    bad_paths: list[Key] = []
-    keys = {
-        role: [_key(entry, role, locate, inspector, findings, bad_paths) for entry in of] for role, of in media.items()
-    }
+    keys = {role: [files.key(entry, role) for entry in of] for role, of in media.items()}
+    clips = scan_videos(videos, of_videos, files)
     row = Row(
         file=file,
         number=number,
@@ -151,15 +153,22 @@ def _scan_row(
         category=_text(raw.get("category")),
         answer=answer,
         digest=_digest(
-            [key or entry for of in keys for key, entry in zip(keys[of], media[of], strict=True)], videos, turns
+            [key or entry for of in keys for key, entry in zip(keys[of], media[of], strict=True)],
+            [videos, of_videos],
+            turns,
         ),
-        images=tuple(key for key in keys["image"] if key),
-        maps=tuple(key for key in keys["map"] if key),
-        pairs=tuple((a, b) for a, b in zip(keys["image"], keys["map"], strict=False) if a and b),
-        bad_paths=tuple(bad_paths),
+        images=(*(key for key in keys["image"] if key), *(key for clip in clips for key in clip.frames)),
+        videos=tuple(clip.file for clip in clips if clip.file),
+        maps=(*(key for key in keys["map"] if key), *(key for clip in clips for key in clip.maps)),
+        pairs=(
+            *((a, b) for a, b in zip(keys["image"], keys["map"], strict=False) if a and b),
+            *(pair for clip in clips for pair in clip.pairs),
+        ),
+        frames=tuple(clip.frames for clip in clips if clip.frames),
+        bad_paths=tuple(files.bad_paths),
     )
     scan.rows.append(row)
-    scan.problems += [row.problem(finding) for finding in findings]
+    scan.problems += [row.problem(finding) for finding in (*findings, *files.findings)]
 
 
 def _check_types(raw: Mapping[str, Any], kinds: dict[str, str]) -> Iterator[Finding]:
@@ -188,24 +197,8 @@ def _kind(value: Any) -> str:
     return names.get(type(value), "an object")
 
 
-def _key(
-    entry: Any, role: str, locate: Locator, inspector: Inspector, findings: list[Finding], bad_paths: list[Key]
-) -> Key | None:
-    """Hand an entry of `images` or `saliencies` to the inspector: a path, bytes, {"bytes", "path"}, or null."""
-    path = None
-    if isinstance(entry, Mapping):
-        path, entry = entry.get("path"), entry.get("bytes") or entry.get("path")
-    if isinstance(entry, bytes):
-        return inspector.embedded(role, entry, path or f"(embedded, {len(entry)} bytes)")
-    if isinstance(entry, str):
-        real, faults = locate(role, entry)
-        if faults:
-            bad_paths.append((role, entry))
-        return None if real is None else inspector.file(role, real, entry)
-    if entry is not None or role == "image":
-        found_type = "null" if entry is None else f"a {type(entry).__name__}"
-        findings.append(Finding("path", f"an entry of the {role}s is {found_type}, expected a path or embedded bytes."))
-    return None
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _digest(*parts: Any) -> bytes:

@@ -115,7 +115,7 @@ def test_stage1_targets_in_the_test(valid):
 
 def test_what_counts_as_the_style_of_stage_1():
     def rows(*answers):
-        return [Row("f", i, *[None] * 5, answer, b"", (), (), (), ()) for i, answer in enumerate(answers)]
+        return [Row("f", i, *[None] * 5, answer, b"", *[()] * 6) for i, answer in enumerate(answers)]
 
     plain, spoken = rows("a cat", "a dog"), rows("well a cat", "well a dog")
     assert [p.kind for p in check_originals(plain, spoken, rows("a cow", "a fox"))] == ["test-style"]

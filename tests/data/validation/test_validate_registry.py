@@ -48,7 +48,7 @@ def test_problems_end_in_2_with_a_line_each(valid):
     assert (written["problems"], written["warnings"]) == (1, 1)
     assert written["lines"] == [problem.as_json() for problem in report.problems]
     assert written["summary"][2] == {
-        "entry": "small_test", "rows": 4, "images": 2, "maps": 2, "people": 2, "categories": 1
+        "entry": "small_test", "rows": 4, "images": 2, "videos": 0, "maps": 2, "people": 2, "categories": 1
     }  # fmt: skip
 
 
