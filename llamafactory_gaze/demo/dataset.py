@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from llamafactory_gaze.data.folders import building_beside, replace_folder
+from llamafactory_gaze.data.registry import read_registry
 from llamafactory_gaze.demo.captions import PROMPT, plain, rainbow
 from llamafactory_gaze.demo.observers import SIGMA, Observer, look, make_observers, saliency_map
 from llamafactory_gaze.demo.scenes import CATEGORIES, Scene, make_scene
@@ -67,7 +68,7 @@ def make_demo_data(
     if min(train_images, test_images, observers) < 1:
         raise ValueError("train_images, test_images and observers must be at least 1.")
     directory = Path(directory)
-    if directory.exists() and any(directory.iterdir()) and not (directory / "dataset_info.json").exists():
+    if directory.exists() and any(directory.iterdir()) and read_registry(directory).keys() != _FILES.keys():
         raise FileExistsError(f"{directory} holds other files: name a new or empty directory.")
     with building_beside(directory) as building:
         _write(building, train_images, test_images, observers, seed)

@@ -97,8 +97,11 @@ def test_a_thing_has_one_name_in_its_picture():
         assert len({thing.colour for thing in scene.things}) == len(scene.things)
 
 
-def test_other_files_are_not_overwritten(tmp_path):
-    (tmp_path / "thesis.txt").write_text("years of work")
+@pytest.mark.parametrize(
+    ("file", "content"), [("thesis.txt", "years of work"), ("dataset_info.json", '{"osie_test": {}, "demo_test": {}}')]
+)
+def test_other_files_are_not_overwritten(tmp_path, file, content):
+    (tmp_path / file).write_text(content)
     with pytest.raises(FileExistsError, match="holds other files"):
         make_demo_data(tmp_path, train_images=1, test_images=1, observers=1)
-    assert (tmp_path / "thesis.txt").exists()
+    assert (tmp_path / file).read_text() == content
