@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -131,9 +132,12 @@ class _Runner:
         self.done: set[str] = set()
         self.failed: dict[str, str] = {}
         self.cancelled = threading.Event()
-        self.keys: dict[str, str] = {}
+        self.keys: dict[str, str] = {}  # each changes with the step's command, what it reads, or a step before it
+        content = cache(_content)  # most steps read the same files
         for step in steps:
-            self.keys[step.name] = _key(step, [self.keys[name] for name in step.needs])
+            read = [content(path) for path in step.inputs]
+            needed = [self.keys[name] for name in step.needs]
+            self.keys[step.name] = hashlib.sha256("\0".join([*step.command, *read, *needed]).encode()).hexdigest()
         self.width = max((len(step.name) for step in steps), default=0)
         self.progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
@@ -244,12 +248,6 @@ def write_whole(target: Path, text: str) -> None:
     content = text.encode()
     remove_partial_files(target.parent, target.name)
     write_atomically(target, content)
-
-
-def _key(step: Step, needed_keys: list[str]) -> str:
-    """Changes when the step's command, what it reads, or a step before it does."""
-    content = [_content(path) for path in step.inputs]
-    return hashlib.sha256("\0".join([*step.command, *content, *needed_keys]).encode()).hexdigest()
 
 
 def _content(path: Path) -> str:

@@ -18,7 +18,9 @@ def demo(
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Trainings to run at the same time.")] = 2,
     max_steps: Annotated[int | None, typer.Option(min=1, help="Stop every training after so many steps.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete an earlier run in the output folder.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Delete an earlier run in the output folder, and begin anew.")
+    ] = False,
 ) -> None:
     """Run the whole experiment with a tiny model: both stages with and without gaze, predictions, comparison.
 

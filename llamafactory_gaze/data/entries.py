@@ -141,6 +141,41 @@ def _entry(registry: Path, name: str, settings: Any) -> Entry:
     return Entry(name, settings)
 
 
+def files_read(dataset_dir: Path, name: str, media_dir: Path | None = None) -> list[Path]:
+    """What a training on one entry reads: dataset_info.json, the files of its rows, and the files that these name.
+
+    Args:
+        media_dir: of the paths in rows; LLaMA-Factory's default is `dataset_dir`.
+
+    Returns:
+        files that exist. Where rows cannot be read, as of a data set on the Hub, nothing but dataset_info.json.
+    """
+    registry = dataset_dir / "dataset_info.json"
+    try:
+        entry = _entry(registry, name, read_registry(dataset_dir)[name])
+        files = entry.files(dataset_dir)
+        columns = entry.columns
+        media = [columns.images, columns.saliencies, columns.videos or "", columns.video_saliencies]
+        rows = (row for file in files for row in read_rows(file) if isinstance(row, Mapping))
+        named = {path for row in rows for column in media for path in _paths(row.get(column))}
+    except (DataError, KeyError):
+        return [registry]
+    # A folder or a pipe that a row names is no picture, and must not be read here either.
+    found = [path for path in sorted((media_dir or dataset_dir) / path for path in named) if path.is_file()]
+    return [registry, *files, *found]
+
+
+def _paths(value: Any) -> Iterator[str]:
+    """The paths in a column of images, videos or maps, as deep in lists as they are."""
+    if isinstance(value, Mapping):
+        value = value.get("path") if value.get("bytes") is None else None
+    if isinstance(value, list):
+        for entry in value:
+            yield from _paths(entry)
+    elif isinstance(value, str) and "\0" not in value:
+        yield value
+
+
 def read_rows(file: Path) -> Iterator[Any]:
     """Yield the rows of a JSON, JSON Lines or Parquet file, one after the other.
 

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import typer
 from rich.console import Console
 
 import llamafactory_gaze
+from llamafactory_gaze.data.entries import files_read
 from llamafactory_gaze.demo.dataset import make_demo_data
 from llamafactory_gaze.demo.picture import draw_two_gazes
 from llamafactory_gaze.steps import CPU, Step, StepFailed, llamafactory, run_steps, write_whole
@@ -60,8 +62,10 @@ def run_demo(
     if (dataset_dir is None) != (dataset is None):
         raise typer.BadParameter("--dataset-dir and --dataset belong together: give both or neither.")
     output = output.absolute()
-    if overwrite and output.exists():
-        shutil.rmtree(output)
+    if dataset_dir is not None:
+        rows_of_test(dataset_dir, f"{dataset}_test")  # before anything is deleted
+    if overwrite:
+        remove_run(output)
     output.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
 
@@ -95,6 +99,7 @@ def plan(output: Path, dataset_dir: Path, dataset: str, max_steps: int | None = 
     """The steps of the experiment, with every path of their recipes set."""
     common = {"model_name_or_path": str(BASE_MODEL), "dataset_dir": str(dataset_dir)}
     limit = {} if max_steps is None else {"max_steps": max_steps}
+    read = cache(files_read)
 
     def step(recipe: str, values: dict[str, Any], needs: tuple[str, ...] = ()) -> Step:
         file = RECIPES / f"{recipe}.yaml"
@@ -104,7 +109,7 @@ def plan(output: Path, dataset_dir: Path, dataset: str, max_steps: int | None = 
             result=Path(values["output_dir"]),
             log=output / "logs" / f"{recipe}.log",
             needs=needs,
-            inputs=(file, BASE_MODEL, *sorted(dataset_dir.glob("*.json"))),
+            inputs=(file, BASE_MODEL, *read(dataset_dir, values.get("dataset") or values["eval_dataset"])),
             environment=CPU,
         )
 
@@ -156,8 +161,38 @@ def _compare(output: Path, simulated: bool, title: str) -> None:
         raise StepFailed(f"`{' '.join(command)}` failed; see above.")
 
 
+def remove_run(output: Path) -> None:
+    """Deletes what a run has written, and nothing else that lies there.
+
+    Raises:
+        typer.BadParameter: there is something, but no run.
+    """
+    if not output.exists() or not any(output.iterdir()):
+        return
+    if not any(output.glob("logs/stage1.*")):
+        raise typer.BadParameter(f"{output} holds no run of the demo to overwrite: name another --output.")
+    for name in ("data", "injected", "baseline", "predictions", "logs", "report"):
+        shutil.rmtree(output / name, ignore_errors=True)
+    for name in ("test.json", "two_gazes.png", *(f"{system}.jsonl" for system in SYSTEMS)):
+        (output / name).unlink(missing_ok=True)
+
+
 def copy_test_set(dataset_dir: Path, name: str, target: Path) -> None:
     """Puts the test rows beside their predictions, with paths that are right from there.
+
+    Raises:
+        typer.BadParameter: as `rows_of_test`.
+    """
+    rows = rows_of_test(dataset_dir, name)
+    for row in rows:
+        for column in ("images", "saliencies"):
+            paths = row.get(column) or []
+            row[column] = [path and os.path.relpath(dataset_dir / path, target.parent) for path in paths]
+    write_whole(target, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+
+
+def rows_of_test(dataset_dir: Path, name: str) -> list[dict[str, Any]]:
+    """The rows of a test set.
 
     Raises:
         typer.BadParameter: the registry lacks the data set, or it is no .json or .jsonl file of rows.
@@ -175,8 +210,4 @@ def copy_test_set(dataset_dir: Path, name: str, target: Path) -> None:
     rows: list[dict[str, Any]] = (
         json.loads(text) if file.suffix == ".json" else [json.loads(line) for line in text.splitlines() if line]
     )
-    for row in rows:
-        for column in ("images", "saliencies"):
-            paths = row.get(column) or []
-            row[column] = [path and os.path.relpath(dataset_dir / path, target.parent) for path in paths]
-    write_whole(target, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    return rows

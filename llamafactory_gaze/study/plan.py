@@ -8,6 +8,7 @@ import hashlib
 import json
 import sys
 from dataclasses import dataclass
+from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import yaml
 from transformers import AutoConfig
 
+from llamafactory_gaze.data.entries import files_read
 from llamafactory_gaze.demo.run import BASE_MODEL, RECIPES
 from llamafactory_gaze.steps import CPU, Step, as_yaml, llamafactory
 from llamafactory_gaze.study import moved
@@ -78,6 +80,7 @@ class Plan:
         self.study, self.output, self.dataset_dir, self.dataset = study, output, dataset_dir, dataset
         self.test, self.moved = output / "test.json", shared / f"{dataset_dir.name}-{dataset}-{moved.NAME}"
         self.words = words and bool(study.controls)
+        self._cached_files = cache(files_read)
         self.limit = {} if max_steps is None else {"max_steps": max_steps}
         self.recipes = {name: _read_recipe(study.recipes / f"{name}.yaml") for name in ("stage1", "stage2")}
         self.recipes["predict"] = _read_recipe(study.recipes / "predict_injected.yaml")
@@ -191,7 +194,7 @@ class Plan:
             result=result,
             log=run.report / "words.log",
             needs=(f"{run.name}/stage2",),
-            inputs=(recipe, self.test),
+            inputs=(recipe, self.test, *self._files_read(self._prediction(run, "none"), "predict")),
             environment=self._environment("predict"),
         )
 
@@ -218,7 +221,7 @@ class Plan:
         self, run: Run, name: str, recipe: str, values: dict[str, Any], result: Path, needs: tuple[str, ...]
     ) -> Step:
         file = self.study.recipes / f"{recipe}.yaml"
-        data = Path(values["dataset_dir"])
+        section = "predict" if recipe == "predict_injected" else recipe
         model = Path(self.model)
         return Step(
             name=f"{run.name}/{name}",
@@ -226,9 +229,14 @@ class Plan:
             result=result,
             log=run.folder / f"{name}.log",
             needs=needs,
-            inputs=(file, *([model] if model.is_dir() else []), *sorted(data.glob("*.json"))),
-            environment=self._environment("predict" if recipe == "predict_injected" else recipe),
+            inputs=(file, *([model] if model.is_dir() else []), *self._files_read(values, section)),
+            environment=self._environment(section),
         )
+
+    def _files_read(self, values: dict[str, Any], section: str) -> list[Path]:
+        name = values["eval_dataset" if section == "predict" else "dataset"]
+        media = values.get("media_dir") or self.recipes[section].get("media_dir")
+        return self._cached_files(Path(values["dataset_dir"]), name, Path(media) if media else None)
 
     def _environment(self, recipe: str) -> dict[str, str]:
         return CPU if self.recipes[recipe].get("use_cpu") else {}

@@ -1,11 +1,13 @@
 """dataset_info.json: other entries keep their place and content, and no failure leaves a broken file."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from llamafactory.data.parser import get_dataset_list
 
+from llamafactory_gaze.data.entries import files_read
 from llamafactory_gaze.data.registry import foreign_entries, gaze_entry, register
 from llamafactory_gaze.data.tables import DataError
 
@@ -29,6 +31,24 @@ def test_entries_of_others_are_known(tmp_path):
     (tmp_path / "dataset_info.json").write_text(json.dumps(OTHERS))
     register(tmp_path, {"ours": gaze_entry("ours/a.json")})
     assert foreign_entries(tmp_path, ["ours", "zeta", "nobody"]) == ["zeta"]
+
+
+def test_what_a_training_reads(tmp_path):
+    """Row files and media, in lists of any depth; neither embedded ones, nor what is no file, nor what is missing."""
+    for name in ("a.png", "b.png", "f.png", "m.png", "n.png", "other.png"):
+        (tmp_path / name).touch()
+    os.mkfifo(tmp_path / "pipe")
+    rows = [
+        {"images": ["b.png", "gone.png", "pipe", "."], "maps": ["m.png", None], "text": "other.png"},
+        {"images": [{"path": "a.png", "bytes": None}, {"path": "other.png", "bytes": "x"}], "maps": None},
+        {"videos": [["f.png"]], "video_saliencies": [["n.png"], None]},
+    ]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    register(tmp_path, {"x": {"file_name": "rows.json", "columns": {"saliencies": "maps", "videos": "videos"}}})
+    found = ["dataset_info.json", "rows.json", "a.png", "b.png", "f.png", "m.png", "n.png"]
+    assert files_read(tmp_path, "x") == [tmp_path / name for name in found]
+    assert files_read(tmp_path, "unknown") == [tmp_path / "dataset_info.json"]
+    assert files_read(tmp_path, "x", tmp_path / "elsewhere") == [tmp_path / name for name in found[:2]]
 
 
 def test_llamafactory_reads_the_entry(tmp_path):

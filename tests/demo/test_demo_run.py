@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from llamafactory_gaze.demo.run import BASE_MODEL, RECIPES, plan
+from llamafactory_gaze.demo.run import BASE_MODEL, RECIPES, plan, remove_run
 from llamafactory_gaze.steps import CPU, llamafactory
 from llamafactory_gaze.study import moved
 from llamafactory_gaze.study.records import captions
@@ -60,6 +60,43 @@ def test_an_unknown_data_set_is_refused_with_the_known_ones(tmp_path):
     result = gaze_command("demo", "--dataset-dir", tmp_path, "--dataset", "yours", "--output", tmp_path / "out")
     assert result.returncode != 0
     assert "yours_test" in result.stderr and "mine_test" in result.stderr
+
+
+def test_each_step_reads_the_rows_and_pictures_of_its_own_data_set(tmp_path):
+    """So that it is run again where `llamafactory-gaze dataset` has made them anew, under the same name."""
+    (tmp_path / "osie/images").mkdir(parents=True)
+    registry = {}
+    for name in ("stage1", "stage2", "test"):
+        registry[f"osie_{name}"] = {"file_name": f"osie/{name}.json", "formatting": "gaze", "columns": {}}
+        row = {"images": [f"osie/images/{name}.png"], "saliencies": [f"osie/{name}_map.png"]}
+        (tmp_path / f"osie/{name}.json").write_text(json.dumps([row]))
+        (tmp_path / f"osie/images/{name}.png").touch()
+        (tmp_path / f"osie/{name}_map.png").touch()
+    (tmp_path / "dataset_info.json").write_text(json.dumps(registry))
+    for step in plan(tmp_path / "output", tmp_path, "osie"):
+        name = "test" if "predict" in step.name else step.name.removeprefix("baseline_")
+        expected = ["dataset_info.json", f"osie/{name}.json", f"osie/images/{name}.png", f"osie/{name}_map.png"]
+        assert step.inputs == (RECIPES / f"{step.name}.yaml", BASE_MODEL, *(tmp_path / file for file in expected))
+
+
+def test_overwriting_deletes_a_former_run_and_nothing_else(tmp_path):
+    output = tmp_path / "out"
+    for file in ("logs/stage1.done", "injected/stage1/adapter", "data/x", "report/y", "off.jsonl", "systems/mine"):
+        (output / file).parent.mkdir(parents=True, exist_ok=True)
+        (output / file).touch()
+    run = ("demo", "--output", output, "--overwrite")
+    assert gaze_command(*run, "--dataset-dir", tmp_path, "--dataset", "typo").returncode == 2
+    assert (output / "injected/stage1/adapter").exists()
+    remove_run(output)
+    assert [str(path.relative_to(output)) for path in sorted(output.rglob("*"))] == ["systems", "systems/mine"]
+
+
+def test_overwriting_refuses_a_folder_without_a_run(tmp_path):
+    (tmp_path / "stage1").mkdir()
+    (tmp_path / "stage1/adapter.safetensors").touch()
+    result = gaze_command("demo", "--output", tmp_path, "--overwrite")
+    assert result.returncode == 2 and "holds no run of the demo" in " ".join(result.stderr.split())
+    assert [path.name for path in tmp_path.iterdir()] == ["stage1"] and any((tmp_path / "stage1").iterdir())
 
 
 @pytest.mark.slow

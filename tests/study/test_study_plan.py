@@ -1,5 +1,6 @@
 """The steps of a study, without running them: what they are called, what they read, what they share."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -189,6 +190,20 @@ def test_other_data_have_another_folder(tmp_path):
         for folder, name in (("data", "demo"), ("data", "mine"), ("other", "demo"))
     ]
     assert len({run.folder for plan in plans for run in plan.runs}) == 3 * len(plans[0].runs)
+
+
+def test_a_step_reads_the_files_that_its_rows_name(tmp_path):
+    plan = make_plan(tmp_path, TWO)
+    for name in ("stage1", "stage2", "test"):
+        (tmp_path / f"data/{name}.jsonl").write_text(f'{{"saliencies": ["{name}.png", null], "images": null}}\n')
+        (tmp_path / f"data/{name}.png").touch()
+    entries = {f"demo_{name}": {"file_name": f"{name}.jsonl"} for name in ("stage1", "stage2", "test")}
+    (tmp_path / "data/dataset_info.json").write_text(json.dumps(entries))
+    for step in plan.steps():
+        of = {"stage1": "stage1", "stage2": "stage2", "predict-none": "test", "predict-off": "test", "words": "test"}
+        if name := of.get(step.name.rpartition("/")[2]):
+            read = {path.name for path in step.inputs if path.parent == tmp_path / "data"}
+            assert read == {"dataset_info.json", f"{name}.jsonl", f"{name}.png"}, step.name
 
 
 def test_another_study_with_the_same_runs_does_not_train_again(tmp_path):
