@@ -167,7 +167,7 @@ def remove_run(output: Path) -> None:
     Raises:
         typer.BadParameter: there is something, but no run.
     """
-    if not output.exists() or not any(output.iterdir()):
+    if not any(output.glob("[!.]*")):  # a killed call may have left hidden files, which the next one removes
         return
     if not any(output.glob("logs/stage1.*")):
         raise typer.BadParameter(f"{output} holds no run of the demo to overwrite: name another --output.")
