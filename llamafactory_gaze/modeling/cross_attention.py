@@ -79,6 +79,7 @@ class SaliencyCalibrator(nn.Module):
     """Cross-attention from the saliency map to the features of one image (paper, appendix A.3)."""
 
     num_key_value_groups = 1  # transformers' eager attention asks for it
+    gradient_checkpointing = False  # transformers sets it in all modules that have it
     is_causal = False
 
     def __init__(self, config: Qwen2_5_VLGazeVisionConfig) -> None:
@@ -118,10 +119,10 @@ class SaliencyCalibrator(nn.Module):
         """Queries (N_s, heads, d_h), keys and values (patches, heads, d_h), and which queries ask which segment."""
         saliency, asking = self.query.ask(gaze, self.scope(gaze))
         # M', (N_s, d_vit); -1 marks the absence of a map
-        saliency_features, kept_apart = remade(self.saliency_proj, saliency.clamp(min=0))
+        saliency_features, kept_apart = remade(self, self.saliency_proj, saliency.clamp(min=0))
         with kept_apart:
             query = self._split_heads(self.q_proj(saliency_features))
-        features, kept_apart = remade(self.norm, hidden_states)
+        features, kept_apart = remade(self, self.norm, hidden_states)
         with kept_apart:
             key = self._split_heads(self.k_proj(features))
             value = self._split_heads(self.v_proj(features))

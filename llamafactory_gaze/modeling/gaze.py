@@ -124,6 +124,8 @@ class LeanRMSNorm(Qwen2_5_VLRMSNorm):
 class LeanMLP(Qwen2_5_VLMLP):
     """The stock MLP, which keeps less for the way back, and on the way without one writes over what it has used."""
 
+    gradient_checkpointing = False  # transformers sets it in all modules that have it
+
     def __init__(self, config: Qwen2_5_VLGazeVisionConfig, bias: bool = False) -> None:
         super().__init__(config, bias)
         self.open_in_place = partial(silu, inplace=True) if config.hidden_act == "silu" else self.act_fn
@@ -132,7 +134,7 @@ class LeanMLP(Qwen2_5_VLMLP):
         if not torch.is_grad_enabled():
             opened = self.open_in_place(self.gate_proj(hidden_state))
             return self.down_proj(opened.mul_(self.up_proj(hidden_state)))
-        product, kept_apart = remade(self.product, self.gate_proj(hidden_state), self.up_proj(hidden_state))
+        product, kept_apart = remade(self, self.product, self.gate_proj(hidden_state), self.up_proj(hidden_state))
         with kept_apart:
             return self.down_proj(product)
 
@@ -154,11 +156,11 @@ class PlainBlock(Qwen2_5_VLVisionBlock):
 
     def forward(self, hidden_states: Tensor, gaze: Gaze | None = None, **kwargs: Any) -> Tensor:
         """hidden_states: (patches, d_vit) in window order -> the same shape."""
-        normed, kept_apart = remade(self.norm1, hidden_states)
+        normed, kept_apart = remade(self, self.norm1, hidden_states)
         with kept_apart:
             hidden_states = hidden_states + self.attn(normed, gaze=gaze, **kwargs)
         hidden_states = self.calibrate(hidden_states, gaze, **kwargs)
-        normed, kept_apart = remade(self.norm2, hidden_states)
+        normed, kept_apart = remade(self, self.norm2, hidden_states)
         with kept_apart:
             return hidden_states + self.mlp(normed)
 

@@ -1,8 +1,13 @@
 """The blocks before gaze comes in run without gradients where they are frozen, and once per image: equal numbers."""
 
+from contextlib import nullcontext
+from weakref import ref
+
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 
+from llamafactory_gaze.modeling import cross_attention, gaze
 from tests.modeling.test_image_cache import counted, grid, pixels
 from tests.modeling.test_model import awaken, load_gaze
 
@@ -45,6 +50,56 @@ def test_gradients_are_those_of_a_tower_that_keeps_the_whole_graph(stock_checkpo
     assert {name for name, parameter in tower.named_parameters() if parameter.requires_grad} == set(found)
     monkeypatch.setattr(type(tower), "_image_stage_is_frozen", lambda self: False)
     assert_equal(found, gradients(tower, 0, 1, maps=1))
+
+
+@pytest.mark.parametrize("checkpointing", CHECKPOINTING, ids=str)
+def test_gradients_in_mixed_precision_are_those_without_remaking(stock_checkpoint, monkeypatch, checkpointing):
+    """Weights in bfloat16, those that are trained in float32, as LLaMA-Factory has them with `bf16: true`."""
+    model, tower = trainable(stock_checkpoint, checkpointing)
+    for parameter in model.parameters():
+        parameter.data = parameter.to(torch.float32 if parameter.requires_grad else torch.bfloat16)
+
+    def mixed() -> dict[str, torch.Tensor]:
+        tower.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            output = tower(pixels(0, 1, maps=1).bfloat16(), grid(0, 1)).pooler_output
+        output.float().square().sum().backward()  # outside, as accelerate does it
+        return {name: parameter.grad.clone() for name, parameter in tower.named_parameters() if parameter.requires_grad}
+
+    found = mixed()
+    assert found[f"blocks.{FIRST}.calibrator.saliency_proj.weight"].any()
+    for module in (gaze, cross_attention):
+        monkeypatch.setattr(module, "remade", lambda module, function, *inputs: (function(*inputs), nullcontext()))
+    for name, gradient in mixed().items():
+        assert torch.equal(found[name], gradient), name
+
+
+def test_what_draws_is_not_made_again(stock_checkpoint, monkeypatch):
+    """`lora_dropout` on E_sal: the mask of the way back is that of the way there."""
+    model, tower = trainable(stock_checkpoint)
+    tuned = get_peft_model(model, LoraConfig(target_modules=["saliency_proj"], lora_dropout=0.5))
+    torch.nn.init.normal_(tower.blocks[FIRST].calibrator.saliency_proj.lora_B["default"].weight)
+    tuned.train()
+
+    def seeded() -> dict[str, torch.Tensor]:
+        torch.manual_seed(3)
+        return gradients(tower, 0, 1, maps=1)
+
+    found = seeded()
+    assert set(found) == {f"blocks.{FIRST}.calibrator.saliency_proj.lora_{ab}.default.weight" for ab in "AB"}
+    monkeypatch.setattr(cross_attention, "remade", lambda module, function, *inputs: (function(*inputs), nullcontext()))
+    assert_equal(found, seeded())
+
+
+@pytest.mark.parametrize("checkpointing", CHECKPOINTING[1:], ids=str)
+def test_a_checkpointed_block_keeps_nothing_inside(stock_checkpoint, checkpointing):
+    _, tower = trainable(stock_checkpoint, checkpointing)
+    kept = []
+    tower.blocks[FIRST + 1].mlp.gate_proj.register_forward_hook(lambda module, args, output: kept.append(ref(output)))
+    output = tower(pixels(0, maps=1), grid(0)).pooler_output
+    assert len(kept) == 1 and kept[0]() is None
+    output.sum().backward()
+    assert len(kept) == 2  # made again, once
 
 
 @pytest.mark.parametrize("checkpointing", CHECKPOINTING, ids=str)

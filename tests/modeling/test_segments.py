@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLVisionConfig
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
 
@@ -149,7 +150,7 @@ def test_what_is_remade_is_not_kept_and_has_the_gradients_of_what_was():
         return tensor.detach()
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        value, apart = remade(gated, *inputs)
+        value, apart = remade(GradientCheckpointingLayer(), gated, *inputs)
         with apart:
             output = value @ weight
     assert not any(each.data_ptr() == value.data_ptr() for each in kept)

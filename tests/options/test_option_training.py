@@ -42,6 +42,26 @@ def test_the_calibrator_learns_as_without_the_option(registry, keys):
     assert calibrator_gradient(others).any()
 
 
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_mixed_precision_trains_the_calibrator(registry, checkpointing):
+    """As the recipes for a GPU do it: `bf16: true`, autocast around the forward pass."""
+    model = load_model(registry, bf16=True, disable_gradient_checkpointing=not checkpointing)
+    kinds = {name: parameter.dtype for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert set(kinds.values()) == {torch.float32}
+    for parameter in model.parameters():
+        if not parameter.requires_grad:
+            parameter.data = parameter.bfloat16()  # as the checkpoint of the 3B model has them
+    for name, parameter in model.named_parameters():
+        if name.endswith("o_proj.weight") and name in kinds:
+            torch.nn.init.normal_(parameter, std=0.1)
+    batch = load_data(registry)[1]
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(**batch).loss
+    loss.backward()
+    learning = {name for name, p in model.named_parameters() if p.requires_grad and p.grad is not None and p.grad.any()}
+    assert {name for name in kinds if "calibrator" in name} <= learning
+
+
 def test_dora_on_a_calibrator_at_zero_is_refused(registry):
     """Divided by the length of its rows it would be NaN, and so would the loss."""
     with pytest.raises(ValueError, match=r"`use_dora` cannot train .*calibrator.o_proj, which starts at zero"):
