@@ -94,5 +94,5 @@ class FeatureFiles:
 def _note_use(path: Path) -> None:
     """By this time `_trim` goes; the system's own is rounded to some milliseconds, in which several files are used."""
     now = time.time_ns()
-    with suppress(FileNotFoundError):  # another process has trimmed
+    with suppress(OSError):  # another process has trimmed, or the file is another user's
         os.utime(path, ns=(now, now))

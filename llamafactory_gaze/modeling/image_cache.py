@@ -50,7 +50,7 @@ class ImageCache:
                 for key, part in zip(new, computed.split([len(images[i]) for i in chosen]), strict=True):
                     self._features[key] = part.clone()  # a view would keep the others of its batch as well
                     if self.files is not None:
-                        self.files.put(key, part)
+                        self.files.put(key[1:], part)
             for key in keys:
                 self._features.move_to_end(key)
             features = torch.cat([self._features[key] for key in keys])
@@ -59,7 +59,7 @@ class ImageCache:
         return features
 
     def _knows(self, key: Key, device: torch.device) -> bool:
-        if key not in self._features and self.files is not None and (found := self.files.get(key)) is not None:
+        if key not in self._features and self.files is not None and (found := self.files.get(key[1:])) is not None:
             self._features[key] = found.to(device)
         return key in self._features
 
@@ -77,7 +77,8 @@ class ImageCache:
 
 
 def _key(image: Tensor, grid: list[int]) -> Key:
+    """The device first: features in files are the same for each of the same kind."""
     content = image.contiguous().cpu().view(torch.uint8).numpy().data
     kind = image.device.type
     autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-    return (*grid, image.dtype, str(image.device), autocast, blake2b(content, digest_size=32).hexdigest())
+    return (str(image.device), kind, *grid, image.dtype, autocast, blake2b(content, digest_size=32).hexdigest())

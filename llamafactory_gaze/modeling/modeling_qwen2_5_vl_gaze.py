@@ -104,8 +104,8 @@ class Qwen2_5_VLGazeForConditionalGeneration(ZeroInitMixin, Qwen2_5_VLForConditi
         """Keeps what the tower makes of images before gaze comes in, so that a new map needs the rest alone.
 
         The cache knows nothing of weights that change: in training it is used only where all that comes before gaze is
-        frozen, else `train()` empties it. It helps with `gaze_fusion` cross_attention, score_modulation and text, whose
-        images are the same with any map.
+        frozen, else `train()` empties it, as loading weights does. It helps with `gaze_fusion` cross_attention,
+        score_modulation and text, whose images are the same with any map.
 
         Args:
             images: how many are kept in memory, where the model is; an image of n patches takes n * d_vit numbers, 5 MB

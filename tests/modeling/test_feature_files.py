@@ -1,5 +1,8 @@
 """Features of images in files: the same numbers in another process, nothing of other weights, and a limit."""
 
+import os
+from unittest.mock import Mock
+
 import pytest
 import torch
 
@@ -56,6 +59,15 @@ def test_a_damaged_file_is_made_anew_and_said(make, tmp_path, caplog):
     with counted(model.model.visual) as calls:
         tokens(model, 0, maps=1)
     assert 0 not in calls
+
+
+def test_files_of_another_user_are_read(make, tmp_path, monkeypatch, caplog):
+    expected = tokens(make(), 0, maps=1)
+    monkeypatch.setattr(os, "utime", Mock(side_effect=PermissionError("not the owner")))
+    model = make()
+    with counted(model.model.visual) as calls:
+        assert torch.equal(tokens(model, 0, maps=1), expected)
+    assert 0 not in calls and "cannot be read" not in caplog.text
 
 
 def test_the_limit_holds_and_what_was_not_used_the_longest_goes(make, tmp_path):

@@ -125,6 +125,17 @@ def test_it_stands_aside_where_it_could_be_wrong(stock_checkpoint, model):
         assert len(other.model.visual.image_cache) == 0
 
 
+def test_other_weights_are_other_features(model):
+    """As when a training loads its best checkpoint before its last evaluation."""
+    best = {name: weight.clone() for name, weight in model.state_dict().items()}
+    expected = tokens(model, 0)
+    torch.nn.init.normal_(model.model.visual.blocks[0].mlp.down_proj.weight)
+    model.cache_images(1)
+    assert not torch.equal(tokens(model, 0), expected)
+    model.load_state_dict(best)
+    assert torch.equal(tokens(model, 0), expected)
+
+
 def test_it_can_be_switched_off(model):
     tokens(model, 0)
     model.cache_images(0)
