@@ -30,6 +30,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 from transformers import initialization as init
+from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
     Qwen2_5_VisionTransformerPretrainedModel,
@@ -88,6 +89,7 @@ class Qwen2_5_VLGazeVisionTransformer(ZeroInitMixin, Qwen2_5_VisionTransformerPr
             [(fusion.block if layer in patched else PlainBlock)(config) for layer in range(config.depth)]
         )
         self.takes_gaze = fusion is not STOCK_TOWER
+        self.register_load_state_dict_post_hook(_forget_images)
         self.post_init()
 
     @merge_with_config_defaults
@@ -103,8 +105,9 @@ class Qwen2_5_VLGazeVisionTransformer(ZeroInitMixin, Qwen2_5_VisionTransformerPr
         Raises:
             ValueError: the width of `hidden_states` is neither of the two.
         """
-        if self.takes_gaze and self.training:
-            # The calibrators run even where no image has a map: DDP and ZeRO-3 wait for them on every rank.
+        if self.takes_gaze and (self.training or is_deepspeed_zero3_enabled()):
+            # The calibrators run even where no image has a map: DDP and ZeRO-3 wait for them on every rank, ZeRO-3 also
+            # where nothing is trained.
             hidden_states = with_saliency_channel(hidden_states, self.config)
         colours, saliency = split_saliency(hidden_states, self.config)
         layout = self.layout(grid_thw, hidden_states.device)
@@ -210,6 +213,12 @@ class Qwen2_5_VLGazeVisionTransformer(ZeroInitMixin, Qwen2_5_VisionTransformerPr
         """(patches, ...) in processor order -> the order of the blocks (module docstring)."""
         groups = patches.reshape(-1, self.spatial_merge_unit, patches.shape[-1])
         return groups[layout.window_index].reshape(patches.shape)
+
+
+def _forget_images(tower: Qwen2_5_VLGazeVisionTransformer, _: Any) -> None:
+    """Weights were loaded, e.g. those of the best checkpoint."""
+    if tower.image_cache is not None:
+        tower.image_cache.clear()
 
 
 __all__ = ["Qwen2_5_VLGazeVisionTransformer"]

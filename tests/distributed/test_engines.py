@@ -36,6 +36,12 @@ def losses(output: Path) -> list[float]:
     return [entry["loss"] for entry in map(json.loads, lines) if "loss" in entry]
 
 
+def evaluated(output: Path) -> float:
+    lines = (output / "trainer_log.jsonl").read_text().splitlines()
+    (loss,) = [entry["eval_loss"] for entry in map(json.loads, lines) if "eval_loss" in entry]
+    return loss
+
+
 def assert_equal_adapters(output: Path, expected: Path, atol: float) -> None:
     weights, others = (load_file(folder / "adapter_model.safetensors") for folder in (output, expected))
     assert set(weights) == set(others)
@@ -57,6 +63,17 @@ def test_two_processes_train_as_one_and_resume(trainer, alone, engine):
     )
     assert losses(resumed) == pytest.approx(losses(output)[2:], abs=1e-6)
     assert_equal_adapters(resumed, output, atol=1e-6)
+
+
+@deepspeed
+def test_an_evaluation_under_zero_3_where_one_process_has_maps(trainer):
+    """Weights above the threshold are gathered by all processes together; those of the tiny model are below it."""
+    zero = json.loads((FOLDER / "zero3.json").read_text())
+    zero["zero_optimization"]["stage3_param_persistence_threshold"] = 100
+    keys = {"eval_dataset": "mixed", "per_device_eval_batch_size": 1, "eval_strategy": "steps", "eval_steps": 4}
+    output = trainer.train("distributed/stage1_zero3", "zero3_evaluated", 2, **keys, deepspeed=zero)
+    one = trainer.train("stage1", "alone_evaluated", 1, **keys, gradient_accumulation_steps=2)
+    assert evaluated(output) == pytest.approx(evaluated(one), abs=1e-5)
 
 
 @pytest.fixture(scope="module")
