@@ -33,11 +33,12 @@ def prepare_engine(gaze: GazeArguments, training_args: Any) -> None:
             f"`{cached[0]}: {getattr(gaze, cached[0])}` does not work with weights that are spread over the "
             "processes (DeepSpeed ZeRO-3, FSDP): take it out, or use ZeRO-2 or DDP."
         )
-    if training_args.fsdp:
-        if int(training_args.fsdp_config.get("version", 1)) != 2:
+    if uses_fsdp(training_args):
+        if _fsdp_version(training_args) != 2:
             raise ValueError(
                 "Gaze models train under FSDP 2, not FSDP 1, which packs frozen and trained weights together: write "
-                '`"version": 2` in `fsdp_config`, as yaml_recipes/distributed/fsdp2.json does.'
+                '`"version": 2` in `fsdp_config`, as yaml_recipes/distributed/fsdp2.json does, or `fsdp_version: 2` in '
+                "the configuration of accelerate."
             )
         # LLaMA-Factory reads these, and accelerate: its default for FSDP 2 saves no adapter at the end.
         os.environ["ACCELERATE_USE_FSDP"] = "true"
@@ -48,6 +49,12 @@ def prepare_engine(gaze: GazeArguments, training_args: Any) -> None:
         prepare_fsdp2(training_args.use_cpu)
     if training_args.use_cpu and training_args.parallel_mode.value == "distributed":
         _prepare_cpu(training_args)
+
+
+def _fsdp_version(training_args: Any) -> int:
+    if training_args.fsdp:
+        return int(training_args.fsdp_config.get("version", 1))
+    return int(os.environ.get("FSDP_VERSION", "1"))  # as accelerate has it
 
 
 def _prepare_cpu(training_args: Any) -> None:

@@ -5,6 +5,8 @@ trained with (in peft's own field `auto_mapping`), a recipe that uses it need no
 something else is refused.
 """
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,7 @@ def gaze_config(config: Any, model_args: Any) -> Qwen2_5_VLGazeConfig:
                 )
                 + ", or train anew."
             )
+    _check_order(model_args, isinstance(config, Qwen2_5_VLGazeConfig))
     try:
         return Qwen2_5_VLGazeConfig.from_stock(config, **wanted)
     except (ValueError, StrictDataclassError) as error:
@@ -101,6 +104,45 @@ def adapter_settings(adapter: str, model_args: Any) -> dict[str, Any]:
             "Take the file of the training."
         ) from error
     return settings
+
+
+def weights_digest(adapter: str, model_args: Any) -> str | None:
+    """The SHA-256 of an adapter's weights; None where it is not on this disk."""
+    file = Path(adapter, model_args.adapter_folder or "") / WEIGHTS
+    if not file.is_file():
+        return None
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _check_order(model_args: Any, gaze_model: bool) -> None:
+    """Each adapter adds to what those before it have made; on anything else it makes a model that nobody trained.
+
+    Args:
+        gaze_model: whether the model has calibrators itself, as an export has, which may hold the first adapters.
+
+    Raises:
+        ValueError: an adapter was trained after others than those that come before it here.
+    """
+    adapters = model_args.adapter_name_or_path or []
+    digests = [weights_digest(adapter, model_args) for adapter in adapters]
+    for place, adapter in enumerate(adapters):
+        record = _read_record(adapter, model_args) or {}
+        trained_after = record.get("after")
+        if trained_after is None:  # an adapter of an earlier version
+            continue
+        expected = trained_after[len(trained_after) - place :] if gaze_model else trained_after
+        unknown = any(None in pair for pair in zip(expected, digests, strict=False))
+        fits = len(expected) == place and (unknown or expected == digests[:place])
+        if not fits or (record.get("on_gaze_model") and not gaze_model):
+            here = f"after {', '.join(adapters[:place])}" if place else f"on {model_args.model_name_or_path}"
+            count = len(trained_after)
+            there = f"after {count} other{'s' * (count > 1)}" if count else "on the base model itself"
+            there = "on an exported gaze model" if record.get("on_gaze_model") else there
+            raise ValueError(
+                f"Adapter {adapter} was trained {there}, and here it comes {here}, which is not the same. Give all "
+                "adapters in the order of training, stage 1 first, on the model that they were trained on."
+            )
 
 
 def refuse_gaze_adapters(model_args: Any) -> None:
@@ -147,12 +189,18 @@ def _read_record(adapter: str, model_args: Any) -> dict[str, Any] | None:
     return record
 
 
-def record_settings(model: Any, gaze: GazeArguments) -> None:
-    """Writes the model's gaze settings into its active adapter's configuration, which peft saves with the weights."""
+def record_settings(model: Any, gaze: GazeArguments, trained_on: Mapping[str, Any] | None = None) -> None:
+    """Writes the model's gaze settings into its active adapter's configuration, which peft saves with the weights.
+
+    Args:
+        trained_on: `after`, the digests of the adapters that were merged before (`weights_digest`), and
+            `on_gaze_model`, whether the model had calibrators before all of them.
+    """
     record = {
         "settings": model.config.vision_config.gaze_settings(),
         "trained_with_ablation": gaze.gaze_ablation,
         "version": llamafactory_gaze.__version__,
+        **(trained_on or {}),
     }
     for config in model.peft_config.values():
         base = model.get_base_model()

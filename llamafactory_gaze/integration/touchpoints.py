@@ -359,11 +359,12 @@ def _init_adapter(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs:
 
         refuse_gaze_adapters(model_args)
         return wrapped(*args)
+    from llamafactory.model import loader
     from peft import PeftModel
     from transformers.integrations import is_deepspeed_zero3_enabled
 
     from llamafactory_gaze.integration.arguments import LORA_TARGET
-    from llamafactory_gaze.integration.settings import record_settings
+    from llamafactory_gaze.integration.settings import record_settings, weights_digest
     from llamafactory_gaze.integration.training import check_calibrators_learn, print_parameters, resolve_targets
 
     gaze = model_args.gaze
@@ -375,7 +376,14 @@ def _init_adapter(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs:
     if LORA_TARGET not in finetuning_args.lora_target:
         check_calibrators_learn(model, finetuning_args.lora_target)
     if isinstance(model, PeftModel):
-        record_settings(model, model_args.gaze)
+        adapters = model_args.adapter_name_or_path or []
+        # As LLaMA-Factory has it: it goes on training the last one, unless it merges all and makes a new one.
+        merges = finetuning_args.create_new_adapter and not getattr(model, "quantization_method", None)
+        before = adapters if merges else adapters[:-1]
+        after = [weights_digest(adapter, model_args) for adapter in before]
+        found = loader.load_config.__wrapped__(model_args)  # the configuration as it stands at `model_name_or_path`
+        on_gaze_model = found.model_type == config.model_type
+        record_settings(model, model_args.gaze, {"after": after, "on_gaze_model": on_gaze_model})
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         print_parameters(model, config.vision_config)
     return model

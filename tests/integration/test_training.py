@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -252,6 +253,35 @@ def test_adapters_of_two_trainings_are_refused(registry, stage1):
     message = rf"other was trained with `gaze_layers: \[{DEPTH - 1}\]`, but adapter .*stage1 was trained with"
     with pytest.raises(ValueError, match=message):
         load_model(registry, adapter_name_or_path=f"{stage1},{registry}/other", **STAGE2)
+
+
+def test_adapters_come_after_those_that_they_were_trained_after(registry, stage1):
+    stage2, other = str(registry / "stage2"), str(registry / "other")
+    load_model(registry, adapter_name_or_path=stage1, **STAGE2).save_pretrained(stage2)
+    load_model(registry, **STAGE1, lora_rank=4).save_pretrained(other)  # another stage 1
+    load_model(registry, adapter_name_or_path=f"{stage1},{stage2}", **STAGE2)
+    for adapters in (stage2, f"{stage2},{stage1}", f"{other},{stage2}"):
+        with pytest.raises(ValueError, match=rf"Adapter {stage2} was trained after 1 other, and here it comes"):
+            load_model(registry, adapter_name_or_path=adapters, **STAGE2)
+    with pytest.raises(ValueError, match=rf"Adapter {other} was trained on the base model itself, and here it comes"):
+        load_model(registry, adapter_name_or_path=f"{stage1},{other}", **STAGE2)
+
+
+def test_an_adapter_of_an_exported_model_needs_that_model(registry, stage1):
+    """As stage 2 under ZeRO-3 is trained; a stage 2 of the adapters fits the export, too, which holds stage 1."""
+    merged = registry / "merged"
+    model = load_model(registry, **STAGE1).merge_and_unload()
+    model.save_pretrained(merged)
+    for name in ("tokenizer.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json"):
+        if (BASE_MODEL / name).exists():
+            shutil.copy(BASE_MODEL / name, merged)
+    load_model(registry, adapter_name_or_path=stage1, **STAGE2).save_pretrained(registry / "stage2")
+    on_merged = {"model_name_or_path": str(merged), **STAGE2}
+    load_model(registry, **on_merged).save_pretrained(registry / "of_merged")
+    load_model(registry, adapter_name_or_path=str(registry / "of_merged"), **on_merged)
+    load_model(registry, adapter_name_or_path=str(registry / "stage2"), **on_merged)
+    with pytest.raises(ValueError, match="of_merged was trained on an exported gaze model, and here it comes on "):
+        load_model(registry, adapter_name_or_path=str(registry / "of_merged"), **STAGE2)
 
 
 def test_the_adapter_of_an_older_version_has_the_defaults(registry, stage1):
