@@ -34,6 +34,10 @@ def fixations(
             metavar="REGEX", help="EyeLink: the message that names an image, with a group `image`, not !V IMGLOAD."
         ),
     ] = None,
+    image_named: Annotated[
+        Literal["before", "after"] | None,
+        typer.Option(help="EyeLink: where images are named, before or after their recording. Default: as is found."),
+    ] = None,
     columns: Annotated[
         list[str] | None,
         typer.Option(metavar="OURS=THEIRS", help="Tables: name of a column, e.g. image=PICTURE. Repeatable."),
@@ -103,6 +107,7 @@ def fixations(
                     format,
                     participant=participant,
                     image_message=image_message,
+                    image_named=image_named,
                     columns=mapping,
                     detection=detection,
                     eye=eye,

@@ -41,6 +41,18 @@ def test_a_bad_line_writes_nothing_unless_skipped(tmp_path):
     assert result.exit_code == 0 and "1 lines left out that cannot be read" in result.output
 
 
+def test_images_of_an_unclear_recording_wait_for_image_named(tmp_path):
+    recording = "START\t{0}00\tLEFT\nEFIX L   {0}10\t{0}59\t50\t10.5\t-3\t900\nEND\t{0}90\n"
+    lines = [recording.format(1), "MSG\t200 !V IMGLOAD FILL i.png\n", recording.format(3)]
+    (tmp_path / "p1.asc").write_text("".join(lines))
+    output = tmp_path / "f.csv"
+    result = call(tmp_path / "p1.asc", "--output", output)
+    assert result.exit_code == 1 and "--image-named" in result.stderr and not output.exists()
+    for place, images in (("before", ["", "i.png"]), ("after", ["i.png", ""])):
+        assert call(tmp_path / "p1.asc", "--output", output, "--image-named", place, "--overwrite").exit_code == 0
+        assert [line.split(",")[0] for line in output.read_text().splitlines()[1:]] == images
+
+
 def test_wrong_arguments_end_in_one_sentence(tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

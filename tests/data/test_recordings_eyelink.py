@@ -85,6 +85,94 @@ def test_an_image_holds_from_its_message_on(tmp_path):
     assert len(read_recording(tmp_path / "p1.asc", only_on_images=True).fixations) == 1
 
 
+def session(tmp_path, trials, load="!V IMGLOAD FILL pics/{}.png"):
+    """A recording out of words, 100 ms apart: 'a' names the image a.png, 'fix' is a fixation."""
+    lines = {
+        "START": "START\t{} \tLEFT\tSAMPLES\tEVENTS\n",
+        "END": "END\t{} \tSAMPLES\tEVENTS\tRES\t 1\t 1\n",
+        "TRIALID": "MSG\t{} TRIALID\n",
+        "RESULT": "MSG\t{} TRIAL_RESULT 0\n",
+    }
+    text = HEAD
+    for at, word in enumerate(trials.split(), start=10):
+        if word == "fix":
+            text += f"EFIX L   {100 * at}\t{100 * at + 49}\t50\t10\t20\t900\n"
+        else:
+            text += lines.get(word, "MSG\t{} " + load.format(word) + "\n").format(100 * at)
+    return write(tmp_path, text)
+
+
+def images(recording):
+    return [fixation.image.removesuffix(".png") for fixation in recording.fixations]
+
+
+@pytest.mark.parametrize(
+    ("load", "pattern"), [("!V IMGLOAD FILL pics/{}.png", None), ("picture {}", r"^picture (?P<image>\S+)")]
+)
+@pytest.mark.parametrize(
+    "trial",
+    [
+        "{0} START fix fix fix END",
+        "START {0} fix fix fix END",
+        "START fix fix fix {0} END",
+        "START fix fix fix END {0}",
+        "{0} START fix fix fix END {0}",
+        "{0} START fix fix fix END RESULT",
+        "START fix fix fix END {0} RESULT",
+        "TRIALID {0} START fix fix fix END",
+        "TRIALID START {0} fix fix fix END",
+        "TRIALID START fix fix fix END {0}",
+        "TRIALID {0} START fix fix fix END RESULT",
+        "TRIALID START fix fix fix END {0} RESULT",
+        "TRIALID {0} START fix END START fix fix END",
+        "{0} TRIALID START fix fix fix END",
+        "{0} TRIALID START fix fix fix END RESULT",
+        "{0} START TRIALID fix fix fix END",
+        "START TRIALID {0} fix fix fix END",
+    ],
+)
+def test_each_trial_gets_its_own_image(tmp_path, trial, load, pattern):
+    path = session(tmp_path, " ".join(trial.format(name) for name in "abcd"), load)
+    recording = read_recording(path, image_message=pattern)
+    assert images(recording) == list("aaabbbcccddd")
+    assert [f.trial for f in recording.fixations] == list("111222333444")
+    assert not any("image was named" in note for note in recording.notes)
+
+
+@pytest.mark.parametrize(
+    ("trials", "expected", "note"),
+    [
+        ("a START fix END b START fix END START fix END", ["a", "b", ""], "as named before their recording"),
+        ("START fix END a START fix END START fix END b", ["a", "", "b"], "as named after their recording"),
+        ("a START fix b fix END c START fix END z", ["a", "b", "c"], "as named before their recording"),
+        ("START fix END START a fix END z START fix END", ["", "a", "z"], "as named before their recording"),
+        ("TRIALID a START fix END z TRIALID START fix END", ["a", ""], "1 fixations began before"),
+        ("TRIALID START fix END a RESULT z TRIALID START fix END b RESULT", ["a", "b"], None),
+        ("TRIALID a TRIALID START fix END TRIALID b START fix END", ["", "b"], "1 fixations began before"),
+    ],
+)
+def test_trials_without_an_image_and_images_of_no_trial(tmp_path, trials, expected, note):
+    recording = read_recording(session(tmp_path, trials))
+    assert images(recording) == expected
+    assert note in " ".join(recording.notes) if note else not recording.notes
+
+
+@pytest.mark.parametrize(
+    ("trials", "before", "after"),
+    [
+        ("START fix END a START fix END b START fix END", ["", "a", "b"], ["a", "b", ""]),  # practice, or cut short?
+        ("a START fix END b START fix END c", ["a", "b"], ["b", "c"]),  # the last or the first may be shown alone
+        ("a TRIALID START fix END b TRIALID START fix END c", ["a", "b"], ["b", "c"]),
+    ],
+)
+def test_images_of_the_recording_before_or_after_are_refused_until_one_says_which(tmp_path, trials, before, after):
+    path = session(tmp_path, trials)
+    with pytest.raises(DataError, match=re.escape(f"{path} names images outside") + ".*say by --image-named whether"):
+        read_recording(path)
+    assert images(read_recording(path, image_named="before")) == before
+    assert images(read_recording(path, image_named="after")) == after
+
+
 def test_two_images_of_one_name_are_refused(tmp_path):
     loads = "".join(f"MSG\t9 !V IMGLOAD FILL {folder}/1.png\n" for folder in "ab")
     with pytest.raises(DataError, match=r"two images of the name 1\.png, a/1\.png and b/1\.png"):

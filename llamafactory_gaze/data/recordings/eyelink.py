@@ -9,14 +9,14 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PureWindowsPath
 
 from llamafactory_gaze.data.recordings.cells import BadLines, duration, position
 from llamafactory_gaze.data.recordings.detection import SampleStream
+from llamafactory_gaze.data.recordings.eyelink_trials import Named, Trial, keep_to_trials, named_ahead, order_matters
 from llamafactory_gaze.data.recordings.recording import Fixation, ReadOptions, Recording
 from llamafactory_gaze.data.recordings.samples import sample
 from llamafactory_gaze.data.tables import DataError
@@ -32,38 +32,21 @@ _DISPLAY = re.compile(r"(?:DISPLAY_COORDS|GAZE_COORDS|SCREEN_PIXEL_COORDS)\b\s*[
 _IMGLOAD = re.compile(r"!V\s+IMGLOAD\s+(?:FILL|CENTER|TOP_LEFT)\s+(?P<path>.+?)(?P<place>(?:\s+-?\d+(?:\.\d+)?)*)\s*$")
 
 
-@dataclass
-class _Trial:
-    name: str
-    by_message: bool  # begun by TRIALID, so that it may hold several recordings
-    images: list[tuple[float, str]] = field(default_factory=list)  # when, in ms, and which
-    fixations: list[tuple[float, Fixation]] = field(default_factory=list)  # start in ms; `image` is not filled in
-    ended: bool = False  # a recording in it has an END
-    counts: Counter[str] = field(default_factory=Counter)  # fixations of each eye
-
-    def image_at(self, start: float) -> str:
-        """The image named last before a fixation began, or the first if all were named after the recording's end."""
-        before = [image for when, image in self.images if when <= start]
-        if before:
-            return before[-1]
-        last = max(when for when, _ in self.fixations)
-        return self.images[0][1] if self.images and self.images[0][0] > last and self.ended else ""
-
-
 def read_eyelink(path: Path, options: ReadOptions, bad: BadLines) -> Recording:
     """Read the fixations that the tracker itself found (EFIX lines) out of an .asc or .asc.gz file.
 
     With `options.detection` they are found in the file's samples instead, and its EFIX lines are left out. Samples are
     passed over or go through `SampleStream`, so memory grows with the fixations alone. A trial begins with a TRIALID
     message, or with START where none came before it, and is then named by its number, from 1. The name of an image is
-    the last part of an IMGLOAD message's path, or what `options.image_message` finds in a message.
+    the last part of an IMGLOAD message's path, or what `options.image_message` finds in a message; `eyelink_trials`
+    says which trial it is of.
 
     Returns:
         x and y in pixels of the screen, durations in ms as the tracker wrote them.
 
     Raises:
-        DataError: no EyeLink text, fixations in other units than pixels, two images of the same name; samples on
-            another screen than the user's.
+        DataError: no EyeLink text, fixations in other units than pixels, two images of the same name, images that may
+            be of the recording before or after them; samples on another screen than the user's.
     """
     if options.detection:
         options.detection.check(path)
@@ -96,16 +79,15 @@ class _Reader:
     def __init__(self, path: Path, options: ReadOptions, bad: BadLines) -> None:
         self.path, self.options, self.bad = path, options, bad
         self.participant = options.participant or participant_of(path)
-        self.fixations: list[Fixation] = []
-        self.trial: _Trial | None = None
-        self.trials = 0
+        self.trial: Trial | None = None
+        self.trials: list[Trial] = []  # all that have begun
+        self.outside: Named = []  # images named since the last trial was closed
         self.recording_since: str | None = None  # the time of a START without its END
         self.recording_began = False  # in the present trial
         self.without_end: list[str] = []
         self.displays: list[tuple[int, int]] = []
         self.rates: list[float] = []
         self.paths: dict[str, str] = {}  # name of an image -> its path in the recording
-        self.without_image = self.with_several = 0
         self.known = False  # has anything of an EyeLink file been seen?
         self.streams: dict[str, SampleStream] = {}  # of each eye, where fixations are to be found in samples
         self.eyes: list[str] = []  # whose samples stand in a line, in their order
@@ -150,7 +132,7 @@ class _Reader:
             for i in range(len(self.eyes))
         ]
         if self.trial is None:
-            self._begin_trial(str(self.trials + 1))
+            self._begin_trial(str(len(self.trials) + 1))
         for eye, (time, x, y) in zip(self.eyes, read, strict=True):
             self.streams[eye].add(number, time, x, y)
 
@@ -171,6 +153,7 @@ class _Reader:
         assert self.trial is not None
         fixation = Fixation("", self.participant, self.trial.name, self.trial.counts[eye], x, y, lasts, eye)
         self.trial.counts[eye] += 1
+        self.trial.records_again()
         self.trial.fixations.append((start, fixation))
 
     def _event(self, word: str, words: list[str], text: str) -> None:
@@ -185,13 +168,14 @@ class _Reader:
             if self.recording_since:
                 self.without_end.append(self.recording_since)
             if self.trial is None or (self.recording_began and not self.trial.by_message):
-                self._begin_trial(str(self.trials + 1))
+                self._begin_trial(str(len(self.trials) + 1))
             self._begin_samples([_EYES[eye[0]] for eye in ("LEFT", "RIGHT") if eye in words])
             self.recording_since, self.recording_began = words[1], True
         elif word == "END":
             self._end_samples()
             self.recording_since = None
             if self.trial:
+                self.trial.records_again()
                 self.trial.ended = True
         elif word in ("EVENTS", "SAMPLES"):
             if word == "EVENTS" and len(words) > 1 and words[1] != "GAZE":
@@ -222,15 +206,22 @@ class _Reader:
             if size not in self.displays:
                 self.displays.append(size)
         elif re.match(r"TRIALID\b", message):
-            self._begin_trial(message[len("TRIALID") :].strip() or str(self.trials + 1), by_message=True)
+            self._trial_id(message[len("TRIALID") :].strip())
         image = self._image(message)
         if image:
-            if self.trial is None:
-                self._begin_trial(str(self.trials + 1))
-            assert self.trial is not None
-            self.trial.images.append((time, image))
+            trial = self.trial
+            (self.outside if trial is None else trial.after if trial.ended else trial.images).append((time, image))
         if re.match(r"TRIAL_RESULT\b", message):
+            if self.trial:
+                self.trial.closed = True
             self._end_trial()
+
+    def _trial_id(self, name: str) -> None:
+        trial = self.trial
+        if trial is None or trial.by_message or trial.ended or trial.fixations:
+            self._begin_trial(name or str(len(self.trials) + 1), by_message=True)
+        else:  # it names the recording that has just begun
+            trial.name, trial.by_message = name or trial.name, True
 
     def _image(self, message: str) -> str | None:
         if self.options.image_message is not None:
@@ -261,25 +252,40 @@ class _Reader:
         if not 0 <= lasts - (end - start) <= 8:
             raise ValueError(f"EFIX lasts {words[4]} ms, which is not from {words[2]} to {words[3]}")
         if self.trial is None:
-            self._begin_trial(str(self.trials + 1))
+            self._begin_trial(str(len(self.trials) + 1))
         self._found(_EYES[words[1]], start, x, y, lasts)
 
     def _begin_trial(self, name: str, by_message: bool = False) -> None:
+        last = self.trial
         self._end_trial()
-        self.trials += 1
-        self.trial = _Trial(name, by_message)
+        self.trial = Trial(name, by_message, self.outside, last.after if last else [])
+        self.outside = []
+        self.trials.append(self.trial)
 
     def _end_trial(self) -> None:
         self._end_samples()
-        trial, self.trial = self.trial, None
+        self.trial = None
         self.recording_began = False
-        if trial is None:
-            return
-        self.with_several += len({image for _, image in trial.images}) > 1
-        for start, fixation in trial.fixations:
-            image = trial.image_at(start)
-            self.without_image += not image
-            self.fixations.append(replace(fixation, image=image))
+
+    def _images_ahead(self, notes: list[str]) -> bool:
+        """Whether an image that stands outside of trials is of the one that follows."""
+        told = self.options.image_named
+        if told or not order_matters(self.trials):
+            return told != "after"
+        ahead = named_ahead(self.trials)
+        if ahead is None:
+            raise DataError(
+                f"{self.path} names images outside of its recordings, and it is not clear of which they are: expected "
+                "one before the first recording or after the last, not both; say by --image-named whether images are "
+                "named before or after their recording."
+            )
+        if any(trial.between for trial in self.trials):
+            place, other = ("before", "after") if ahead else ("after", "before")
+            notes.append(
+                f"Images between two recordings are taken as named {place} their recording; --image-named {other} says "
+                "otherwise."
+            )
+        return ahead
 
     def recording(self) -> Recording:
         self._end_trial()
@@ -288,8 +294,17 @@ class _Reader:
         if not self.known:
             raise DataError(f"{self.path} holds no line of an EyeLink .asc file; is it one?")
         notes: list[str] = []
+        keep_to_trials(self.trials)
+        ahead = self._images_ahead(notes)
+        fixations = [
+            replace(fixation, image=image)
+            for trial in self.trials
+            for (_, fixation), image in zip(trial.fixations, trial.images_of_fixations(ahead), strict=True)
+        ]
+        without_image = sum(not fixation.image for fixation in fixations)
+        with_several = sum(len({image for _, image in trial.named(ahead)}) > 1 for trial in self.trials)
         detection, samples = self.options.detection, list(self.streams.values())
-        if not self.fixations and detection is None:
+        if not fixations and detection is None:
             notes.append(
                 "It has no EFIX line: the tracker stored no fixations, or edf2asc was run with -s or -ne; --detect ivt "
                 "--screen WIDTHxHEIGHT,CM_WIDE,CM_AWAY finds them in its samples."
@@ -298,16 +313,16 @@ class _Reader:
             notes.append("It has no samples: edf2asc was run with -e; without --detect the EFIX lines are read.")
         for eye, stream in self.streams.items():
             notes += [f"The {eye} eye: {note}" for note in stream.notes()]
-        if self.fixations and self.without_image == len(self.fixations):
+        if fixations and without_image == len(fixations):
             notes.append("No message names an image, so the column image is empty; say how yours do: --image-message.")
-        elif self.without_image:
+        elif without_image:
             notes.append(
-                f"{self.without_image} fixations began before an image was named in their trial; their column image "
+                f"{without_image} fixations began before an image was named in their trial; their column image "
                 "is empty, and --only-on-images leaves them out."
             )
-        if self.with_several:
+        if with_several:
             notes.append(
-                f"{self.with_several} trials name several images; a fixation got the one named last before it began."
+                f"{with_several} trials name several images; a fixation got the one named last before it began."
             )
         if self.without_end:
             notes.append(
@@ -322,7 +337,7 @@ class _Reader:
         return Recording(
             path=self.path,
             format="eyelink",
-            fixations=self.fixations,
+            fixations=fixations,
             pixels_of="screen",
             display_px=self.displays[0] if self.displays else None,
             sampling_hz=self.rates[0] if self.rates else None,

@@ -51,6 +51,7 @@ def read_recording(
     *,
     participant: str | None = None,
     image_message: str | None = None,
+    image_named: Literal["before", "after"] | None = None,
     columns: Mapping[str, str] | None = None,
     detection: Detection | None = None,
     eye: Literal["left", "right", "both"] = "both",
@@ -67,6 +68,8 @@ def read_recording(
         participant: instead of what the file says (.asc: of the file's name).
         image_message: .asc: regular expression with a group `image`, searched for in the text of each message (without
             its time), instead of `!V IMGLOAD`.
+        image_named: .asc: whether an image between two recordings is named before or after its own; without it, as the
+            file's first and last recordings show.
         columns: tables: how the file names the columns, where it names them otherwise: `{"image": "PICTURE"}`.
         detection: how to find fixations in samples, of tables, BIDS, and .asc instead of their EFIX lines.
         eye: keep the fixations of one eye; those whose eye is unknown are kept.
@@ -79,7 +82,7 @@ def read_recording(
     path = Path(path)
     if not path.exists():
         raise DataError(f"{path} does not exist.")
-    options = ReadOptions(participant, _image_pattern(image_message), columns or {}, detection)
+    options = ReadOptions(participant, _image_pattern(image_message), image_named, columns or {}, detection)
     if format is not None and format not in FORMATS:
         raise DataError(f"The format is '{format}'; expected {', '.join(FORMATS)}.")
     bad = BadLines()

@@ -53,5 +53,6 @@ class ReadOptions:
 
     participant: str | None = None
     image_message: re.Pattern[str] | None = None
+    image_named: Literal["before", "after"] | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     detection: Detection | None = None
