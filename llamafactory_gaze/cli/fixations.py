@@ -95,6 +95,7 @@ def fixations(
 
     console = Console(stderr=True)
     with errors_as_sentences(DataError):
+        table.check_inputs(recordings)
         table.check_output(output, recordings, overwrite)
         mapping = column_mapping(columns or [])
         detection = choose_detection(

@@ -53,6 +53,18 @@ def test_images_of_an_unclear_recording_wait_for_image_named(tmp_path):
         assert [line.split(",")[0] for line in output.read_text().splitlines()[1:]] == images
 
 
+def test_a_recording_named_twice_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p1.asc").write_text(ASC)
+    (tmp_path / "link.asc").symlink_to("p1.asc")
+    (tmp_path / "folder").mkdir()
+    for other in ("p1.asc", "./p1.asc", "folder/../p1.asc", "link.asc", tmp_path / "p1.asc"):
+        for more in ((), ("--participant", "p1")):
+            result = call("p1.asc", other, "--output", "f.csv", *more)
+            assert result.exit_code == 1, other
+            assert "are the same recording; name it once." in result.stderr and not (tmp_path / "f.csv").exists()
+
+
 def test_wrong_arguments_end_in_one_sentence(tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

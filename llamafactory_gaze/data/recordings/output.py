@@ -28,6 +28,16 @@ def check_output(output: Path, inputs: Sequence[Path], overwrite: bool) -> None:
         raise DataError(f"{output} exists; choose another --output, or replace it by --overwrite.")
 
 
+def check_inputs(inputs: Sequence[Path]) -> None:
+    """Raise `DataError` where two names lead to one recording, whose fixations would count twice."""
+    first: dict[Path, Path] = {}
+    for path in inputs:
+        real = path.resolve()
+        if real in first:
+            raise DataError(f"{first[real]} and {path} are the same recording; name it once.")
+        first[real] = path
+
+
 def check_participants(recordings: Sequence[Recording], named: bool) -> None:
     """Raise `DataError` where two .asc files would become one participant by their names alone."""
     first: dict[str, Path] = {}
