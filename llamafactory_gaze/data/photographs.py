@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 
 from llamafactory_gaze.data.maps.geometry import Size
 from llamafactory_gaze.data.tables import DataError
-from llamafactory_gaze.saliency.opening import open_picture
+from llamafactory_gaze.saliency.opening import depth_problem, open_picture
 
 
 Found = TypeVar("Found")
@@ -24,7 +24,7 @@ def photograph_size(folder: Path, image: str, where: str, decode: bool) -> Size:
         decode: also read all its pixels, as a training will: a truncated file does not show in its header.
 
     Raises:
-        DataError: missing, unreadable, or stored turned.
+        DataError: missing, unreadable, stored turned, or of more than 8 bits.
     """
 
     def size(opened: Image.Image) -> Size:
@@ -47,6 +47,7 @@ def _of(folder: Path, image: str, where: str, find: Callable[[Image.Image], Foun
         raise DataError(f"{where}: the image {image} is not in {folder}.")
     try:
         with open_picture(path) as opened:
+            mode = opened.mode
             orientation = opened.getexif().get(ExifTags.Base.Orientation, 1)
             found = find(opened)
     except Exception as error:  # PIL's decoders raise nearly anything on a damaged file
@@ -57,4 +58,6 @@ def _of(folder: Path, image: str, where: str, find: Callable[[Image.Image], Foun
             f"{where}: the image {path} is stored turned (EXIF orientation {orientation}), so the place of its "
             "fixations is ambiguous; save it the way that the participants saw it, without that tag."
         )
+    if problem := depth_problem(mode):
+        raise DataError(f"{where}: the image {path} {problem}")
     return found

@@ -16,7 +16,7 @@ from llamafactory_gaze.data.places import brief, leaves
 from llamafactory_gaze.integration.arguments import TEMPLATE
 from llamafactory_gaze.integration.references import MARK, as_file, attach, attach_to_video, check_video
 from llamafactory_gaze.saliency.maps import SaliencyMapError, check_aspect_ratio, probe_saliency_map
-from llamafactory_gaze.saliency.opening import open_picture
+from llamafactory_gaze.saliency.opening import depth_problem, open_picture
 
 
 FORMATTING = "gaze"
@@ -210,11 +210,8 @@ def _image_size(image: str | dict[str, Any]) -> tuple[int, int]:
         raise ValueError(f"image {name} has no pixels.")
     if size[0] * size[1] > (Image.MAX_IMAGE_PIXELS or math.inf):
         raise ValueError(_too_large(name))
-    if mode.startswith("I") or mode == "F":
-        raise ValueError(
-            f"image {name} has more than 8 bits (mode {mode}), of which LLaMA-Factory would cut off all that is "
-            "brighter than 255. Save it with 8 bits."
-        )
+    if problem := depth_problem(mode):
+        raise ValueError(f"image {name} {problem}")
     return size
 
 

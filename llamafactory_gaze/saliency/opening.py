@@ -21,6 +21,16 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in Image.ID if name not in _STARTS_A_PROGRAM)
 
 
+def depth_problem(mode: str) -> str | None:
+    """What is wrong with an image that the model is to see, by its PIL mode; None if it has 8 bits or fewer."""
+    if mode.startswith("I") or mode == "F":
+        return (
+            f"has more than 8 bits (mode {mode}), of which LLaMA-Factory would cut off all that is brighter than 255; "
+            "save it with 8 bits."
+        )
+    return None
+
+
 def open_picture(source: str | os.PathLike[str] | bytes) -> Image.Image:
     """An image of a path or of the bytes of an image file, opened lazily as by `Image.open`, for a `with` statement.
 

@@ -192,6 +192,10 @@ def turn_image(path):
             r"line 4: .*a2\.png is stored turned \(EXIF orientation 6\)",
         ),
         (
+            lambda r: Image.new("I;16", (80, 60)).save(r.folder / "photographs/a2.png"),
+            r"line 4: .*a2\.png has more than 8 bits \(mode I;16\)",
+        ),
+        (
             lambda r: r.fixations.__setitem__(slice(1, None), ["a1,p1,0,1,1,1"]),
             r"No row of .*line 2 is excluded because nobody has fixations on this image; do the names",
         ),

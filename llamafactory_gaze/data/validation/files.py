@@ -22,7 +22,7 @@ from llamafactory_gaze.data.media import frame_size
 from llamafactory_gaze.data.validation.problems import Finding
 from llamafactory_gaze.saliency.label import map_source
 from llamafactory_gaze.saliency.maps import SaliencyMapError, probe_saliency_map, read_saliency_map
-from llamafactory_gaze.saliency.opening import open_picture
+from llamafactory_gaze.saliency.opening import depth_problem, open_picture
 
 
 Key = tuple[str, str]  # of a file in the inspector: its role, and its path or hash
@@ -54,7 +54,8 @@ def inspect_image(content: bytes, name: str) -> Facts:
         with open_picture(content) as image:
             if image.width * image.height > MAX_IMAGE_PIXELS:
                 raise Image.DecompressionBombError
-            findings = tuple(check_orientation(image.getexif().get(ExifTags.Base.Orientation, 1), name))
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+            findings = (*check_orientation(orientation, name), *check_depth(image.mode, name))
             image.load()
             small = image.convert("RGB").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
             return Facts(findings, image.size, digest, thumbnail=small.tobytes())
@@ -103,6 +104,12 @@ def check_orientation(orientation: int, name: str) -> Iterator[Finding]:
             f"image {name} is stored turned (EXIF orientation {orientation}), so that it is ambiguous where its map "
             "lies; save it the way that the participants saw it, without that tag.",
         )
+
+
+def check_depth(mode: str, name: str) -> Iterator[Finding]:
+    """Of such an image a training would see white."""
+    if problem := depth_problem(mode):
+        yield Finding("image-depth", f"image {name} {problem}")
 
 
 def check_range(saliency: np.ndarray, name: str) -> Iterator[Finding]:

@@ -30,6 +30,7 @@ def turn(path):
         (lambda data: truncate(data.image(1)), "image-broken", "image small/images/i1.png cannot be decoded"),
         (lambda data: data.image(1).write_text("no picture"), "image-broken", "cannot be decoded (UnidentifiedImageE"),
         (lambda data: turn(data.image(1)), "image-turned", "EXIF orientation 6"),
+        (lambda data: save_map(data.image(1), blob()), "image-depth", "i1.png has more than 8 bits (mode I;16)"),
         (lambda data: data.map(1).unlink(), "missing-file", "map small/maps/i1.png does not exist in"),
         (lambda data: truncate(data.map(1)), "map-unusable", "saliency map small/maps/i1.png cannot be decoded"),
         (lambda data: save_image(data.map(1), 1), "map-unusable", "is an RGB colour image"),
@@ -151,8 +152,8 @@ def test_each_file_is_decoded_once(valid, monkeypatch):
 
 
 def test_every_mode_of_an_image_can_be_decoded():
-    """CMYK, palette, grey, 16-bit and transparent images are valid images."""
-    for mode, format in (("CMYK", "JPEG"), ("P", "PNG"), ("L", "PNG"), ("I;16", "PNG"), ("RGBA", "PNG"), ("1", "PNG")):
+    """CMYK, palette, grey and transparent images are valid images."""
+    for mode, format in (("CMYK", "JPEG"), ("P", "PNG"), ("L", "PNG"), ("RGBA", "PNG"), ("1", "PNG")):
         buffer = io.BytesIO()
         Image.new(mode, (8, 6)).save(buffer, format)
         facts = inspect_image(buffer.getvalue(), mode)
