@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
+from llamafactory_gaze.data.provenance import file_sha256
 from llamafactory_gaze.data.speech.cleaning import restore
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.data.triples import build as build_module
@@ -401,6 +402,31 @@ def test_no_id_is_in_the_folder(recording):
     assert len(people) == 2 and all(len(one) == 9 and one[0] == "p" for one in people)
     card = (folder / "README.md").read_text()
     assert "Participants **are codes**" in card and "people.csv" not in card  # its hash could be guessed
+
+
+def test_the_folder_does_not_tell_the_order_of_the_ids(recording, tmp_path):
+    """Whoever knows that a table is sorted by ids such as s01, s02, ... could otherwise count the codes off."""
+    (tmp_path / "people.csv").write_text("participant,age\n" + "".join(f"p{i},31\n" for i in range(1, 9)))
+    recording.descriptions += [f"b1.png,p{i},Social,I see {i} cups." for i in range(3, 9)]
+    recording.fixations += [f"b1.png,p{i},{j},{8 * i + j},9,100" for i in range(3, 9) for j in range(2)]
+    describe(recording, "a1.png", "p1", "Nothing.")
+    describe(recording, "a1.png", "p2", "Nothing.")
+    gone = [f"b1.png,p{i}," for i in (7, 8)]
+    found = []
+    for step in (1, -1):
+        options = coded(recording, rules=Rules(), participants_table=tmp_path / "people.csv")
+        folder = build_dataset(replace(options, pseudonyms=None)).folder
+        write_review(folder, b1_p7=("reject", ""), b1_p8=("reject", ""))
+        kept = [line for line in recording.descriptions[1:] if not line.startswith(tuple(gone))]
+        options.descriptions.write_text("\n".join([recording.descriptions[0], *kept[::step]]) + "\n")
+        assert len(build_dataset(options).excluded) == 2
+        found.append({path: path.read_bytes() for path in folder.rglob("*") if path.is_file()})
+        shutil.rmtree(folder)
+        recording.descriptions = [recording.descriptions[0], *recording.descriptions[:0:-1]]
+    assert found[0] == found[1]
+    hashes = {file_sha256(path) for path in (options.fixations, options.descriptions, options.participants_table)}
+    card = found[0][folder / "README.md"].decode()
+    assert not any(digest in card for digest in hashes) and ", line " not in card
 
 
 def test_the_preview_shows_codes(recording, monkeypatch):

@@ -20,7 +20,7 @@ from llamafactory_gaze.data.triples import card, pseudonyms, review
 from llamafactory_gaze.data.triples.built import BuiltDataset
 from llamafactory_gaze.data.triples.dataset_maps import MadeMaps, ReadyMaps, check_map_options, maps_of
 from llamafactory_gaze.data.triples.descriptions import PLACEHOLDER
-from llamafactory_gaze.data.triples.exclusions import excluded_table
+from llamafactory_gaze.data.triples.exclusions import excluded_table, without_rows
 from llamafactory_gaze.data.triples.inputs import read_inputs
 from llamafactory_gaze.data.triples.options import DatasetOptions
 from llamafactory_gaze.data.triples.preview import contact_sheet
@@ -90,7 +90,7 @@ def build_dataset(options: DatasetOptions, track: Track = lambda items, _: items
         },
         sha256=sha256,
         originals=originals,
-        excluded=judged.excluded,
+        excluded=judged.excluded if options.pseudonyms is None else without_rows(judged.excluded),
         review=review.update(inputs.review, inputs.descriptions, judged.automatic),
         maps=maps,
         fixations=_counts(judged.maps, maps),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -89,7 +90,7 @@ def data_card(built: BuiltDataset) -> str:
         parts.append(STAGE1_NOT_NORMALIZED)
     parts += [
         "## Maps",
-        maps_section(built.maps),
+        maps_section(built.maps, options.pseudonyms is not None),
     ]
     if built.fixations is not None:
         parts.append(_table(("fixations", "number"), [(COUNTS[key], n) for key, n in built.fixations.items()]))
@@ -116,12 +117,7 @@ def data_card(built: BuiltDataset) -> str:
         _table(
             ("file", "sha256"),
             [
-                *(
-                    (path.name, file_sha256(path))
-                    for path in (options.fixations, options.descriptions)
-                    if path is not None
-                ),
-                *_people_file(options),
+                *((path.name, file_sha256(path)) for path in _tables(options)),
                 *((f"images/{image}", built.sha256[image]) for image in built.images),
                 *((f"maps/{name}", digest) for name, digest in _ready_maps(built)),
             ],
@@ -240,7 +236,9 @@ def _speech_and_people(built: BuiltDataset) -> str:
         else "Fillers and restarts were not taken out of the descriptions"
     )
     codes = (
-        "Participants **are codes**: HMAC-SHA256 of their ids with a salt that is not in this folder"
+        "Participants **are codes**: HMAC-SHA256 of their ids with a salt that is not in this folder. Rows are sorted "
+        "by image and code, and the tables that have the ids are known neither by hash nor by row number: with the "
+        "tables' order and hashes, ids could be guessed"
         if options.pseudonyms
         else "Participants stand under the ids of the tables, not under codes"
     )
@@ -268,11 +266,12 @@ def _ready_maps(built: BuiltDataset) -> list[tuple[str, str]]:
     return sorted(maps.sha256.items()) if isinstance(maps, ReadyMaps) else []
 
 
-def _people_file(options: DatasetOptions) -> list[tuple[str, str]]:
-    """Not under codes: a table of a few people and their ages could be guessed, and the guess checked by its hash."""
-    if options.participants_table is None or options.pseudonyms is not None:
+def _tables(options: DatasetOptions) -> list[Path]:
+    """Those whose hashes are given. Under codes none: ids could be guessed, and the guess checked by a hash."""
+    if options.pseudonyms is not None:
         return []
-    return [(options.participants_table.name, file_sha256(options.participants_table))]
+    tables = (options.fixations, options.descriptions, options.participants_table)
+    return [path for path in tables if path is not None]
 
 
 def _count(number: int, what: str) -> str:

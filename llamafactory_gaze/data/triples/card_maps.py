@@ -22,10 +22,17 @@ WHICH: dict[MapsOf, str] = {
 _PLACEMENTS = {"center": "at its own size in the middle", "fill": "in the middle, as large as its shape allows"}
 
 
-def maps_section(sides: Sequence[SideMaps]) -> str:
-    """The lines of the section, as Markdown; `sides` are all maps that were written."""
+def maps_section(sides: Sequence[SideMaps], under_codes: bool) -> str:
+    """The lines of the section, as Markdown.
+
+    Args:
+        sides: all maps that were written.
+        under_codes: give no hash of the fixations, by which a guess at the ids could be checked.
+    """
     maps = sides[0].maps
-    lines = _made(sides, maps.plan.options) if isinstance(maps, MadeMaps) else _ready(maps, sides[0].samples)
+    lines = (
+        _made(sides, maps.plan.options) if isinstance(maps, MadeMaps) else _ready(maps, sides[0].samples, under_codes)
+    )
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -115,7 +122,7 @@ def which(maps: ReadyMaps) -> str:
     return WHICH[maps.of] if maps.report else "one per image"
 
 
-def _ready(maps: ReadyMaps, samples: Sequence[Description]) -> list[str]:
+def _ready(maps: ReadyMaps, samples: Sequence[Description], under_codes: bool) -> list[str]:
     lines = [
         f"Which: {which(maps)}.",
         f"Where from: ready-made, copied unchanged from the folder `{maps.folder.name}`.",
@@ -136,9 +143,10 @@ def _ready(maps: ReadyMaps, samples: Sequence[Description]) -> list[str]:
     who = {"image": "its only participant", "leave-one-out": "the only one but {}"}.get(maps.of, "{}")
     persons = {one["map"]: who.format(one.get("participant")) for one in made["maps"] if one["participants"] == 1}
     names = {maps.name(sample) for sample in samples}
+    digest = "" if under_codes else f" (sha256 {made['fixations']['sha256']})"
     return [
         *lines,
         f"Whose: {_whose({name: who for name, who in persons.items() if name in names}, len(names))}",
-        f"Its `maps.json` says: made by `{made['made_by']}` of `{made['fixations']['file']}` (sha256 "
-        f"{made['fixations']['sha256']}), with `{json.dumps(made['settings'])}`.",
+        f"Its `maps.json` says: made by `{made['made_by']}` of `{made['fixations']['file']}`{digest}, with "
+        f"`{json.dumps(made['settings'])}`.",
     ]

@@ -11,7 +11,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from llamafactory_gaze.data.tables import DataError
@@ -82,7 +82,7 @@ class Excluded:
     """A description that did not become a row."""
 
     id: str
-    where: str  # file and line
+    where: str  # file and line; "" where they are not to be told
     image: str
     participant: str
     rule: str
@@ -157,6 +157,11 @@ def judge_description(spoken: str, cleaned: str, rules: Rules) -> Failure | None
 def count_words(text: str) -> int:
     """Words between spaces and punctuation; letters, in scripts that are written without spaces."""
     return len(_WORD.findall(text))
+
+
+def without_rows(excluded: Iterable[Excluded]) -> list[Excluded]:
+    """The same without file and line: under codes, since the order of the table may be that of the ids."""
+    return [replace(row, where="") for row in excluded]
 
 
 def excluded_table(excluded: Iterable[Excluded]) -> str:

@@ -57,10 +57,11 @@ def read_inputs(options: DatasetOptions) -> Inputs:
             f"new one would give other codes; name the one that was used, or move {review.FILE} away."
         )
     codes = pseudonyms.Pseudonyms(pseudonyms.read_salt(options.pseudonyms, folder))
+    merged = review.merge(review.with_codes(lines, codes), review.with_codes(newer, codes))
     return Inputs(
         codes.of_descriptions(descriptions),
         None if fixations is None else codes.of_fixations(fixations),
-        review.merge(review.with_codes(lines, codes), review.with_codes(newer, codes)),
+        dict(sorted(merged.items())),  # of samples that are gone, `update` keeps the order
         codes.ids,
     )
 

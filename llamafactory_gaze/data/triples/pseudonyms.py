@@ -50,7 +50,9 @@ class Pseudonyms:
         return sorted(self._ids.values())
 
     def of_descriptions(self, descriptions: Sequence[Description]) -> list[Description]:
-        return [replace(one, participant=self.code(one.participant)) for one in descriptions]
+        """Sorted by image and code: tables are often sorted by the ids, which their order would give away."""
+        coded = [replace(one, participant=self.code(one.participant)) for one in descriptions]
+        return sorted(coded, key=lambda one: (one.image, one.participant, one.trial or ""))
 
     def of_fixations(self, fixations: Fixations) -> Fixations:
         people, inverse = np.unique(fixations.participant, return_inverse=True)
