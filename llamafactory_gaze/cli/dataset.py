@@ -195,7 +195,7 @@ def dataset(
         typer.Option(
             metavar="SALT_FILE",
             help="Write codes instead of the participants' ids, made with the salt in this file, which is made where "
-            "it is missing. Keep it, and do not publish it.",
+            "it is missing. Keep it, and do not publish it. The column audio, names of recordings, is left out.",
             rich_help_panel=_PRIVACY,
         ),
     ] = None,

@@ -3,6 +3,7 @@ says about it."""
 
 import inspect
 import json
+import re
 from dataclasses import replace
 from typing import get_type_hints
 
@@ -16,6 +17,7 @@ from llamafactory_gaze.cli.dataset import dataset
 from llamafactory_gaze.cli.heatmaps import heatmaps
 from llamafactory_gaze.data.maps.folder import HeatmapOptions, make_heatmaps
 from llamafactory_gaze.data.maps.options import MapOptions
+from llamafactory_gaze.data.provenance import file_sha256
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.data.triples.build import build_dataset
 from llamafactory_gaze.data.triples.exclusions import NO_RULES as NO_RULES_AT_ALL
@@ -356,12 +358,24 @@ def test_ready_made_maps_of_several_people_cannot_be_divided(recording, publishe
 
 
 def test_ready_made_maps_that_are_named_after_people_cannot_be_coded(recording):
+    recording.descriptions = [re.sub('"p[12] sees', '"I see', line) for line in recording.descriptions]
     maps = recording.folder / "maps"
     options = recording.options(maps="participant")
     make_heatmaps(HeatmapOptions(options.fixations, maps, options.making, images=options.images))
     changes = {"maps_from": maps, "making": MapOptions(), "pseudonyms": recording.folder / "salt.txt"}
     with pytest.raises(DataError, match="are named after participants, whose ids --pseudonyms takes away"):
         build_dataset(recording.options(**changes))
+
+
+def test_the_table_behind_ready_made_maps_is_not_known_by_its_hash_under_codes(recording):
+    recording.descriptions = [re.sub('"p[12] sees', '"I see', line) for line in recording.descriptions]
+    plain = recording.options(maps_from=recording.folder / "maps", making=MapOptions())
+    making = MapOptions(sigma_px=4.0)
+    make_heatmaps(HeatmapOptions(plain.fixations, plain.maps_from, making, images=plain.images))
+    digest = file_sha256(plain.fixations)
+    for options in (plain, replace(plain, pseudonyms=recording.folder / "salt.txt")):
+        build_dataset(options)
+        assert (digest in card_of(options)) == (options.pseudonyms is None)
 
 
 def test_durations_that_are_not_known(recording):

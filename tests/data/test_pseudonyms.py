@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,37 @@ def test_a_column_that_repeats_the_participant():
 
 
 @pytest.mark.parametrize(
+    ("cell", "refused"),
+    [
+        (lambda who, row: f"VP{who}_{1001 + row}.wav", True),
+        (lambda who, row: f"{row}_{who:02d}", True),  # beside images that are numbered as people are
+        (lambda who, row: f"VP{who}" if row % 5 else f"vp {'abcdefghij'[who]}", True),  # not in all rows
+        (lambda who, row: f"VP{who}" if row < 2 else "", True),
+        (lambda who, row: f"VP{who}0", False),
+        (lambda who, row: str(1 + (who * row) % 5), False),  # a rating
+        (lambda who, row: f"There are {row} cups and {1 + who % 3} plates.", False),
+        (lambda who, row: [{"word": "a", "start": i / 2, "end": i / 2 + 0.4} for i in range(row + 9)], False),
+    ],
+)
+def test_numbers_that_are_the_participant_in_most_rows(cell, refused):
+    rows = [description(str(who), field=cell(who, row)) for who in range(1, 10) for row in range(20)]
+    if refused:
+        with pytest.raises(DataError, match=r"The column field holds the participant in \d+ of \d+ rows, so --pseud"):
+            check_fields(rows)
+    else:
+        check_fields(rows)
+
+
+@pytest.mark.parametrize("column", ["image", "trial", "text", "normalized"])
+def test_every_column_that_is_written_is_looked_at(column):
+    rows = [replace(description(str(who)), **{column: f"VP{who}-{row}"}) for who in (1, 2, 3) for row in (7, 8)]
+    with pytest.raises(
+        DataError, match=r"The column (image|trial|description|normalized) holds the participant in 6 of"
+    ):
+        check_fields(rows)
+
+
+@pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         (
@@ -88,7 +120,10 @@ def test_a_column_that_repeats_the_participant():
         ("b/c.csv", "note\nAsk anna.", r"b/c\.csv, line 2 would contain the participant's id anna"),
         ("maps/1001_s02.png", "", r"The name maps/1001_s02\.png contains the participant's id s02"),
         ("a.md", "anna-lena", "id anna-lena"),
-        ("a.md", "s020 xs02 s02x annas Anna 1001 7", None),
+        ("a.json", '{"file": "S02_1001.wav"}', r"a\.json, line 1 would contain the participant's id S02"),
+        ("a.md", "Asked S2 and Anna.", "id S2 "),
+        ("a.md", "ANNA", "id ANNA "),
+        ("a.md", "s020 s12 xs02 s02x annas 1001 7", None),
         ("a.bin", "s02", None),
     ],
 )

@@ -404,6 +404,14 @@ def test_no_id_is_in_the_folder(recording):
     assert "Participants **are codes**" in card and "people.csv" not in card  # its hash could be guessed
 
 
+def test_names_of_recordings_are_left_out_under_codes(recording):
+    """They tell ids in forms that nobody can search for: initials, dates of a session."""
+    recording.descriptions[0] += ",audio,room"
+    recording.descriptions[1:] = [f"{line},JD_{i}.wav,A" for i, line in enumerate(recording.descriptions[1:])]
+    folder = build_dataset(coded(recording)).folder
+    assert all(row["room"] == "A" and "audio" not in row for row in rows_of(folder) + read(folder, "stage1"))
+
+
 def test_the_folder_does_not_tell_the_order_of_the_ids(recording, tmp_path):
     """Whoever knows that a table is sorted by ids such as s01, s02, ... could otherwise count the codes off."""
     (tmp_path / "people.csv").write_text("participant,age\n" + "".join(f"p{i},31\n" for i in range(1, 9)))

@@ -50,6 +50,7 @@ def read_inputs(options: DatasetOptions) -> Inputs:
     if options.pseudonyms is None:
         return Inputs(descriptions, fixations, review.merge(lines, newer), [])
 
+    descriptions = pseudonyms.without_recordings(descriptions)
     pseudonyms.check_fields(descriptions)
     if not options.pseudonyms.exists() and any(pseudonyms.CODE.fullmatch(one.participant) for one in lines.values()):
         raise DataError(

@@ -20,6 +20,7 @@ from llamafactory_gaze.data.triples.descriptions import Description
 
 CODE = re.compile("p[0-9a-f]{8}")
 _TEXTS = {".json", ".csv", ".md"}
+_NUMBER = re.compile(r"0*(\d+)")
 
 
 class Pseudonyms:
@@ -97,31 +98,55 @@ def read_salt(path: Path, folder: Path) -> bytes:
     return salt
 
 
+def without_recordings(descriptions: Sequence[Description]) -> list[Description]:
+    """Without the column `audio` of transcripts: names of recordings say in many ways who speaks."""
+    return [
+        replace(one, extra={name: cell for name, cell in one.extra.items() if name != "audio"}) for one in descriptions
+    ]
+
+
 def check_fields(descriptions: Sequence[Description]) -> None:
-    """Refuse a further column that says in every row who it is: `refuse_ids` does not look for ids that are numbers.
+    """Refuse a column that says in most rows who it is; this also finds ids that are numbers, unlike `refuse_ids`.
+
+    Numbers stand everywhere, so the ids of all others must stand there less than half as often in the mean.
 
     Raises:
         DataError: names the column.
     """
-    if len({one.participant for one in descriptions}) < 2:
+    people = {one.participant for one in descriptions}
+    others = len({_plain(one) for one in people}) - 1
+    if not others:
         return
-    for name in descriptions[0].extra:
-        if all(re.search(_as_word(re.escape(one.participant)), str(one.extra[name])) for one in descriptions):
-            raise DataError(f"The column {name} holds the participant, so --pseudonyms would be in vain; remove it.")
+    pattern = _pattern(people)
+    for name in ("image", "trial", "description", "normalized", *descriptions[0].extra):
+        own = foreign = filled = 0
+        for one in descriptions:
+            known = {"image": one.image, "trial": one.trial, "description": one.text, "normalized": one.normalized}
+            cell = str((known | one.extra)[name] or "")
+            found = {_plain(match[0]) for match in pattern.finditer(cell)}
+            filled += bool(cell)
+            own += _plain(one.participant) in found
+            foreign += len(found - {_plain(one.participant)})
+        if own > filled / 2 and own > 2 * foreign / others:
+            raise DataError(
+                f"The column {name} holds the participant in {own} of {filled} rows, so --pseudonyms would be in vain; "
+                "take the ids out of it, or remove it."
+            )
 
 
 def refuse_ids(folder: Path, ids: Iterable[str]) -> None:
     """Refuse a folder whose texts or names of files contain one of these ids as a word of its own.
 
-    Ids that are plain numbers are not looked for: they stand everywhere.
+    Capitals and zeros before a number do not count: s02 is also found as S2. Ids that are plain numbers are not looked
+    for: they stand everywhere.
 
     Raises:
         DataError: names the file, the line and the id.
     """
-    words = sorted((re.escape(one) for one in ids if not one.isdigit()), key=len, reverse=True)
+    words = [one for one in ids if not one.isdecimal()]
     if not words:
         return
-    pattern = re.compile(_as_word("|".join(words)))
+    pattern = _pattern(words)
     advice = "so --pseudonyms would be in vain; change it there (or the id, where the same word means something else)"
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -138,6 +163,23 @@ def refuse_ids(folder: Path, ids: Iterable[str]) -> None:
                     )
 
 
-def _as_word(pattern: str) -> str:
-    """Not inside a longer word or number; an underscore parts words here, as in names of files."""
-    return rf"(?<![^\W_])(?:{pattern})(?![^\W_])"
+def _pattern(ids: Iterable[str]) -> re.Pattern[str]:
+    """Finds these ids in any capitals and with any zeros before a number.
+
+    An id stands for itself where no letter or digit touches it, a plain number where no digit does, as in VP2; an
+    underscore parts words here, as in names of files.
+    """
+
+    def any_of(some: list[str]) -> str:
+        longest_first = sorted(some, key=len, reverse=True)
+        return "|".join(_NUMBER.sub(r"0*\1", re.escape(one)) for one in longest_first) or "(?!)"
+
+    ids = list(ids)
+    words = any_of([one for one in ids if not one.isdecimal()])
+    numbers = any_of([one for one in ids if one.isdecimal()])
+    return re.compile(rf"(?<![^\W_])(?:{words})(?![^\W_])|(?<!\d)(?:{numbers})(?!\d)", re.IGNORECASE)
+
+
+def _plain(participant: str) -> str:
+    """The same for all forms of an id that `_pattern` finds."""
+    return _NUMBER.sub(r"\1", participant.casefold())
