@@ -141,9 +141,13 @@ def test_the_review_is_merged_back(recording):
     assert ids(folder) == ALL - {"a2_p1", "b1_p2"}
     assert [(row.id, row.rule, row.reason) for row in built.excluded] == [
         ("a2_p1", "no map", "the participant has no fixations on this image"),
-        ("b1_p2", "review", "rejected in the review: coughs"),
+        ("b1_p2", "review", "rejected in the review"),
     ]
     assert "2 accepted, 1 rejected, 7 without a verdict" in (folder / "README.md").read_text()
+    # Notes may say what nobody else is to read, and everything but this file may be published.
+    assert [path.name for path in folder.rglob("*") if path.is_file() and b"coughs" in path.read_bytes()] == [
+        "review.csv"
+    ]
     # What is accepted against a rule on fixations is in the map again.
     assert one_map[12, 16] < 0.01 < 0.2 < read_saliency_map(folder / "maps" / "a1.png")[12, 16]
 
