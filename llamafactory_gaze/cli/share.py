@@ -38,7 +38,8 @@ def share(
     """Write a data set as Parquet files with embedded images and maps, in the layout of the Hugging Face Hub.
 
     The folder trains as it is (dataset_dir: FOLDER). Maps of single people are refused unless --with-personal-maps is
-    given: a map is taken for a single person's where an image has several.
+    given: those of --maps participant, trial or leave-one-out, and all that hold one person's gaze, as splits.json of
+    the command dataset says. Where it does not say it, maps are refused if an image has several.
 
     \b
     Example:
@@ -61,6 +62,9 @@ def share(
         shared = hub.share_dataset(hub.ShareOptions(name, dataset_dir, output, media_dir, licence, with_personal_maps))
         rows = ", ".join(f"{config} ({number} rows)" for config, number in shared.rows.items())
         console.print(f"Wrote {output}: {rows}.", markup=False, soft_wrap=True)
+        if not (shared.knows_people or with_personal_maps):
+            said = "splits.json does not say of how many people each map is; see that none is of one person alone."
+            console.print(f"[bold yellow]Note:[/] {said}", soft_wrap=True)
         if push_to_hub is not None:
             hub.push(shared, push_to_hub, private)
             console.print(f"Pushed to {push_to_hub}.", markup=False, soft_wrap=True)

@@ -33,9 +33,10 @@ from llamafactory_gaze.data.validation.files import Locator
 
 MADE_BY = "llamafactory-gaze share"
 PERSONAL = "Gaze is personal data, and a map of one person can identify them"
+SPLITS_FILE = "splits.json"
 MAX_SHARD_BYTES = 500_000_000
 _BATCH = 100  # rows in memory, and in a row group
-_COPIED = ("preview.png", "splits.json")  # go along where they stand beside the data set's files
+_COPIED = ("preview.png", SPLITS_FILE)  # go along where they stand beside the data set's files
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Shared:
     parts: list[Part]
     rows: dict[str, int]  # configuration -> rows
     card: str  # text of the data card, without header and entries
+    knows_people: bool  # of how many people each map is
 
     def entries(self, repo: str | None = None) -> dict[str, Any]:
         return {part.name: part.entry(repo) for part in self.parts}
@@ -92,14 +94,19 @@ def share_dataset(options: ShareOptions) -> Shared:
     entries = [entry for group in groups for entry in group.entries.values()]
     source = _Source(options, Locator(options.media_dir or options.dataset_dir))
     plain = {entry.name: source.plain_rows(entry) for entry in entries}
-    if source.personal and not options.with_personal_maps:
+    records = [_maps_record(entry, options.dataset_dir) for entry in entries]
+    knows_people = all(record.get("fewest_people") for record in records)
+    personal = next(filter(None, map(_personal, records)), None)
+    if personal is None and not knows_people and source.several:
+        personal = f"image {source.several} has several, and {SPLITS_FILE} does not say of how many people each is"
+    if personal and not options.with_personal_maps:
         raise DataError(
-            f"{options.name} has maps of single people: image {source.personal} has several. {PERSONAL}; share one map "
-            "for each image (--maps image of the command dataset), or say --with-personal-maps if they agreed to it."
+            f"{options.name} has maps of single people: {personal}. {PERSONAL}; share maps of several people (--maps "
+            "image of the command dataset), or say --with-personal-maps if they agreed to it."
         )
     parts = [_part(entry, options.name) for entry in entries]
     rows = {part.config: len(plain[part.name]) for part in parts}
-    shared = Shared(options, parts, rows, _card_text(entries[0], plain, options))
+    shared = Shared(options, parts, rows, _card_text(entries[0], plain, options), knows_people)
     output = options.output.resolve()
     with building_beside(output) as building:
         for entry, part in zip(entries, shared.parts, strict=True):
@@ -209,11 +216,11 @@ class _Source:
     def __init__(self, options: ShareOptions, locate: Locator):
         self.options = options
         self.locate = locate
-        self.personal: str | None = None  # an image with several maps
+        self.several: str | None = None  # an image with several maps
         self._map_of: dict[str, str] = {}  # image -> its first map
 
     def plain_rows(self, entry: Entry) -> list[dict[str, Any]]:
-        """The rows without pictures; looks on the way whether a map is one person's."""
+        """The rows without pictures; looks on the way whether an image has several maps."""
         if entry.columns.videos:
             raise DataError(f"The entry {entry.name} has videos, which this command cannot embed yet.")
         columns, rows = entry.columns, []
@@ -224,7 +231,7 @@ class _Source:
                     key = self._identity(image, "image", where)
                     identity = self._identity(saliency, "map", where)
                     if self._map_of.setdefault(key, identity) != identity:
-                        self.personal = self.personal or str(row.get("image_id") or PurePath(key).name)
+                        self.several = self.several or str(row.get("image_id") or PurePath(key).name)
             rows.append({key: value for key, value in row.items() if key not in (columns.images, columns.saliencies)})
         if not rows:
             raise DataError(f"The entry {entry.name} has no rows.")
@@ -270,6 +277,37 @@ class _Source:
         if real is None or faults:
             raise DataError(f"{where}: {faults[0].message}")
         return real
+
+
+def _maps_record(entry: Entry, dataset_dir: Path) -> dict[str, Any]:
+    """What `llamafactory-gaze dataset` wrote down about the maps; empty where it did not make the data set.
+
+    Raises:
+        DataError: it is there and cannot be read.
+    """
+    file = entry.beside(dataset_dir, SPLITS_FILE)
+    if file is None:
+        return {}
+    try:
+        record = json.loads(file.read_text(encoding="utf-8")).get("maps", {})
+        return {key: record[key] for key in ("of", "fewest_people", "of_one_person")} if record else {}
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{file} cannot be read ({type(error).__name__}: {error}); expected the file that `llamafactory-gaze "
+            "dataset` writes: make the data set again."
+        ) from error
+
+
+def _personal(record: Mapping[str, Any]) -> str | None:
+    """Why maps are of single people, as their record has it; None where it does not say that they are."""
+    of = record.get("of", "image")
+    if of == "leave-one-out":
+        return "they were made by --maps leave-one-out, and what one person adds is seen when they are compared"
+    if of != "image":
+        return f"they were made by --maps {of}"
+    if record.get("fewest_people") == 1:
+        return f"{len(record['of_one_person'])} of them hold one person's gaze, listed in {SPLITS_FILE}"
+    return None
 
 
 def _listed(value: Any) -> list[Any]:

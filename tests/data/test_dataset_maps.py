@@ -42,6 +42,11 @@ def card_of(options):
     return (options.dataset_dir / options.name / "README.md").read_text()
 
 
+def record_of(options):
+    """What `splits.json` says about the maps."""
+    return json.loads((options.dataset_dir / options.name / "splits.json").read_text())["maps"]
+
+
 # The rules on exclusions, off, as options of the command.
 NO_RULES = ["--min-fixations", "0", "--min-on-image", "0", "--max-one-fixation", "1", "--min-spread", "0"]
 NO_RULES += ["--min-words", "0"]
@@ -117,8 +122,12 @@ def test_a_participant_gets_the_map_of_all_others(recording):
     assert peak(without_p1) == (48, 65) and without_p1[12, 17] < 1e-4 and without_p1[50, 5] > 0.2
     assert peak(without_p2) == (12, 17) and without_p2[48, 65] < 1e-4 and without_p2[50, 5] > 0.2
     # Of two participants, all others are one person, except on a1.png.
-    assert "of a single person: `a2_without_p1.png` (p2), `a2_without_p2.png` (p1), " in card_of(options)
-    assert "`a1_without" not in card_of(options)
+    assert "8 of 10 maps, which `splits.json` of the data set lists, are of a single person;" in card_of(options)
+    assert record_of(options) == {
+        "of": "leave-one-out",
+        "fewest_people": 1,
+        "of_one_person": [f"{image}_without_{who}.png" for image in ("a2", "a3", "b1", "b2") for who in ("p1", "p2")],
+    }
 
 
 def test_nobody_else(recording):
@@ -141,7 +150,7 @@ def test_a_description_of_a_trial_gets_the_map_of_that_trial(recording):
     assert rows["a1_p1_2"]["saliencies"] == ["small/maps/a1_p1_2.png"]
     assert peak(map_of(options, rows["a1_p1_1"])) == (12, 17) and peak(map_of(options, rows["a1_p1_2"])) == (5, 40)
     assert [row.reason for row in built.excluded] == ["the participant has no fixations on this image in trial 2"]
-    whose = "- Whose: a map holds the fixations of 1 person; every map is of a single person: p1, p2; maps of single"
+    whose = "- Whose: a map holds the fixations of 1 person; every map is of a single person; maps of single persons"
     assert whose in card_of(options)
 
 
@@ -192,7 +201,7 @@ def test_the_card_gives_the_geometry(recording):
         "pixels of a screen of 160x120, 20 cm wide and 30 cm away: 4.189 pixels per degree",
         "the image stood in the middle, as large as its shape allows.",
         "1 degree of visual angle, 4.189 pixels of the screen and 2.094 to 2.444 pixels of the image;",
-        "every map is of a single person: p1, p2;",
+        "every map is of a single person;",
     ):
         assert sentence in card_of(options)
 
@@ -232,6 +241,7 @@ def test_published_maps_are_copied_as_they_are(recording, published):
     assert [(row.image, row.reason) for row in built.excluded] == [("y/1.png", "there is no map y/1 in FIXATIONMAPS")]
     card = card_of(options)
     assert "copied unchanged from the folder `FIXATIONMAPS`" in card and "it has no `maps.json`" in card
+    assert record_of(options) == {"of": "image", "fewest_people": None, "of_one_person": []}
     assert "| maps/a1.jpg |" in card and "fixations.csv" not in card
 
 
@@ -270,6 +280,19 @@ def test_a_folder_of_heatmaps_gives_the_maps_that_dataset_would_make(recording, 
     whose = [next(line for line in card_of(one).splitlines() if line.startswith("- Whose:")) for one in (made, options)]
     assert ("every map is of a single person" in whose[0]) == (of != "image")
     assert ("every map is of a single person" in whose[1]) == (of != "image")
+    assert record_of(made) == record_of(options) and record_of(made)["fewest_people"] == (2 if of == "image" else 1)
+
+
+def test_a_map_that_maps_json_does_not_know(recording):
+    """Of whom it is, nobody can say, whatever is known of the others."""
+    recording.descriptions = [line for line in recording.descriptions if not line.startswith("a3")]
+    options = recording.options(maps_from=recording.folder / "maps", making=MapOptions(), fixations=None)
+    fixations, making = options.descriptions.with_name("fixations.csv"), MapOptions(sigma_px=4.0)
+    make_heatmaps(HeatmapOptions(fixations, options.maps_from, making, images=options.images))
+    (options.maps_from / "a1.png").rename(options.maps_from / "a1.tif")
+    build_dataset(options)
+    assert record_of(options) == {"of": "image", "fewest_people": None, "of_one_person": []}
+    assert "- Whose: its `maps.json` does not name all of them." in card_of(options)
 
 
 @pytest.mark.parametrize(

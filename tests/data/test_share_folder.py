@@ -41,6 +41,10 @@ def share(registry, name="small", **changes):
     return share_dataset(options), options.output
 
 
+def images(recording):
+    return sorted(path.name for path in (recording.folder / "photographs").iterdir())
+
+
 def files_of(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
@@ -150,18 +154,62 @@ def test_pictures_do_not_pile_up_in_the_rows(registry, monkeypatch):
 
 
 def test_maps_of_single_people_need_a_word(own_maps):
-    with pytest.raises(DataError, match=r"has maps of single people: image \w+ has several\. Gaze is personal data"):
+    with pytest.raises(DataError, match=r"has maps of single people: they were made by --maps participant\. Gaze is"):
         share(own_maps, "own")
     assert not (own_maps.parent / "shared").exists()
     _, folder = share(own_maps, "own", with_personal_maps=True)
     assert "own_test" in json.loads((folder / "dataset_info.json").read_text())
 
 
-def test_embedded_maps_of_single_people_are_known_too(own_maps, tmp_path):
-    """By their content: two people's maps differ, a map for all is the same in each row."""
+@pytest.mark.parametrize("is_recorded", [True, False])
+def test_embedded_maps_of_single_people_are_known_too(own_maps, tmp_path, is_recorded):
+    """Without a record by their content: two people's maps differ, a map for all is the same in each row."""
     _, folder = share(own_maps, "own", with_personal_maps=True)
-    with pytest.raises(DataError, match="has maps of single people"):
+    if not is_recorded:
+        (folder / "splits.json").write_text('{"by": "image"}')
+    why = "they were made by" if is_recorded else r"image \w+ has several, and splits.json does not say of how many"
+    with pytest.raises(DataError, match=f"has maps of single people: {why}"):
         share_dataset(ShareOptions("own", folder, tmp_path / "again"))
+
+
+@pytest.mark.parametrize("settings", [{"split": "participant"}, {"split": "both", "folds": 3}])
+def test_maps_of_the_people_of_each_side_are_not_of_single_people(recording, settings):
+    for image in images(recording):
+        recording.fixations += [f"{image},q{who},0,{who},9,100" for who in range(9)]
+        recording.descriptions += [f"{image},q{who},{image[0]},A thing." for who in range(9)]
+    recording.descriptions = [line.replace("Object", "a").replace("Social", "b") for line in recording.descriptions]
+    build_dataset(recording.options(**settings))
+    shared, folder = share(recording.folder / "registry")
+    assert len(files_of(folder / "test" if "test" in shared.rows else folder / "fold3_test")) == 1
+
+
+@pytest.mark.parametrize(
+    ("maps", "why"),
+    [("participant", "they were made by --maps participant"), ("image", "1 of them hold one person's gaze, listed in")],
+)
+def test_one_person_for_an_image(recording, maps, why):
+    """Who is the only one to describe, or to see, an image."""
+    recording.descriptions = [line for line in recording.descriptions if ",p1," not in line]
+    if maps == "image":
+        recording.fixations = [line for line in recording.fixations if not line.startswith("a1.png,p1,")]
+    build_dataset(recording.options(maps=maps))
+    with pytest.raises(DataError, match=f"has maps of single people: {why}"):
+        share(recording.folder / "registry")
+
+
+def test_maps_of_all_others_show_what_one_adds(recording):
+    for image in images(recording):
+        recording.fixations += [f"{image},p3,0,9,9,100"]
+    build_dataset(recording.options(maps="leave-one-out"))
+    with pytest.raises(DataError, match="made by --maps leave-one-out, and what one person adds is seen"):
+        share(recording.folder / "registry")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"maps": {"of": "image"}}', '{"maps": 5}'])
+def test_a_record_that_cannot_be_read(registry, content):
+    (registry / "small/splits.json").write_text(content)
+    with pytest.raises(DataError, match=r"small/splits\.json cannot be read .*make the data set again"):
+        share(registry)
 
 
 def test_simulated_data_without_a_card_is_called_so(registry):
@@ -238,6 +286,19 @@ def test_the_command_prints_the_entries(registry):
     assert json.loads(result.stdout[result.stdout.index("{") :]) == json.loads(
         (registry.parent / "shared/dataset_info.json").read_text()
     )
+
+
+@pytest.mark.parametrize("content", ['{"by": "image"}', None])
+def test_the_command_says_what_it_cannot_know(registry, content):
+    assert "Note:" not in command(registry).output
+    if content is None:
+        (registry / "small/splits.json").unlink()
+    else:
+        (registry / "small/splits.json").write_text(content)
+    said = "Note: splits.json does not say of how many people each map is; see that none is of one person alone."
+    result = command(registry)
+    assert result.exit_code == 0 and said in result.stdout
+    assert "Note:" not in command(registry, "--with-personal-maps").output
 
 
 @pytest.mark.parametrize(

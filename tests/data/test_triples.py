@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import stat
 from dataclasses import replace
@@ -20,6 +21,7 @@ from llamafactory_gaze.data.triples.inputs import read_inputs
 from llamafactory_gaze.data.triples.options import Statements
 from llamafactory_gaze.data.triples.samples import judge
 from llamafactory_gaze.data.triples.split import check_split
+from llamafactory_gaze.export.card import read_sources
 from llamafactory_gaze.saliency import read_saliency_map
 
 
@@ -503,12 +505,22 @@ def test_the_card_says_what_is_not_stated(recording):
 
     said = Statements("for research: yes", "CC BY-SA 4.0", "Doe | Roe", "lab@example.org")
     card = (build_dataset(recording.options(statements=said, maps="participant")).folder / "README.md").read_text()
-    assert "**not stated**" not in card and "every map is of a single person: p1, p2" in card
+    assert "**not stated**" not in card and "every map is of a single person; maps of" in card
     assert "| consent of the participants | for research: yes |" in card and "Doe \\| Roe" in card
     assert yaml.safe_load(card.split("---\n")[1])["license"] == "cc-by-sa-4.0"
     own = Statements(licence="only: for # us")
     header = (build_dataset(recording.options(statements=own)).folder / "README.md").read_text().split("---\n")[1]
     assert yaml.safe_load(header)["license"] == "other" and yaml.safe_load(header)["license_name"] == "only: for # us"
+
+
+@pytest.mark.parametrize("of", ["image", "participant", "leave-one-out"])
+def test_what_model_cards_repeat_names_nobody(recording, of):
+    """A model may be published where its data are not."""
+    recording.fixations = [line for line in recording.fixations if not line.startswith("a1.png,p1,")]
+    folder = build_dataset(recording.options(maps=of)).folder
+    maps = read_sources("me/model", data=str(folder)).maps
+    assert "of a single person; maps of single persons are personal data" in maps
+    assert not {"p1", "p2"} & set(re.split(r"[^\w]|_", maps))
 
 
 def test_osie_loses_nothing_by_the_defaults(osie, recording):

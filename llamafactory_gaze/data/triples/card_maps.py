@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from llamafactory_gaze.data.maps.options import MapOptions, MapsOf
 from llamafactory_gaze.data.maps.plan import REACH, View
@@ -43,19 +43,14 @@ def _made(sides: Sequence[SideMaps], options: MapOptions) -> list[str]:
         if isinstance(side.maps, MadeMaps)
         for one in side.maps.maps(side.samples)
     }
-    numbers = {name: plan.participants(one) for name, (plan, one) in planned.items()}
-    persons = {
-        name: str(plan.fixations.participant[one.rows[0]])
-        for name, (plan, one) in planned.items()
-        if numbers[name] == 1
-    }
+    numbers = [plan.participants(one) for plan, one in planned.values()]
     divided = len(sides) > 1 or sides[0].folder
     size = (
         "the image" if options.longest_side is None else f"its image, scaled to a longer side of {options.longest_side}"
     )
     return [
         f"Which: {WHICH[options.maps]}{'; for each side of the split, of its own people alone' * bool(divided)}.",
-        f"Whose: a map holds the fixations of {_range(numbers.values())}; {_whose(persons, len(planned))}",
+        f"Whose: a map holds the fixations of {_range(numbers)}; {_whose(numbers)}",
         f"Coordinates: {_coordinates(options)}.",
         f"Gaussian around each fixation, with a standard deviation of "
         f"{_width(options, [plan.views[one.image] for plan, one in planned.values()])}; the sum is scaled so that its "
@@ -107,14 +102,14 @@ def _left_out(options: MapOptions) -> list[str]:
     return [*left_out, f"fixations outside the image{beside}"]
 
 
-def _whose(persons: Mapping[str, str], number: int) -> str:
-    """`persons` holds the maps that are of one person alone, with that person."""
-    if not persons:
+def _whose(numbers: Collection[int]) -> str:
+    """`numbers` of people in each map. Without their ids: model cards repeat this section."""
+    single = sum(number == 1 for number in numbers)
+    if not single:
         return "no map is of a single person."
-    personal = "; maps of single persons are personal data."
-    if len(persons) == number:
-        return f"every map is of a single person: {', '.join(sorted(set(persons.values())))}{personal}"
-    return "of a single person: " + ", ".join(f"`{map}` ({who})" for map, who in sorted(persons.items())) + personal
+    some = f"{single} of {len(numbers)} maps, which `splits.json` of the data set lists, are of a single person"
+    which_maps = "every map is of a single person" if single == len(numbers) else some
+    return f"{which_maps}; maps of single persons are personal data."
 
 
 def which(maps: ReadyMaps) -> str:
@@ -140,13 +135,11 @@ def _ready(maps: ReadyMaps, samples: Sequence[Description], under_codes: bool) -
     if maps.report is None:
         return [*lines, "Whose, and how they were made, the folder does not say: it has no `maps.json`."]
     made = maps.report
-    who = {"image": "its only participant", "leave-one-out": "the only one but {}"}.get(maps.of, "{}")
-    persons = {one["map"]: who.format(one.get("participant")) for one in made["maps"] if one["participants"] == 1}
-    names = {maps.name(sample) for sample in samples}
+    people = maps.people(samples)
     digest = "" if under_codes else f" (sha256 {made['fixations']['sha256']})"
     return [
         *lines,
-        f"Whose: {_whose({name: who for name, who in persons.items() if name in names}, len(names))}",
+        f"Whose: {'its `maps.json` does not name all of them.' if people is None else _whose(people.values())}",
         f"Its `maps.json` says: made by `{made['made_by']}` of `{made['fixations']['file']}`{digest}, with "
         f"`{json.dumps(made['settings'])}`.",
     ]

@@ -45,6 +45,9 @@ class DatasetMaps(Protocol):
     def name(self, description: Description) -> str:
         """The path of its map below the folder of maps, where it lacks none."""
 
+    def people(self, samples: Sequence[Description]) -> dict[str, int] | None:
+        """How many people's fixations are in each map of the samples, by name; None where that is not known."""
+
     def write(self, folder: Path, samples: Sequence[Description], jobs: int, track: Track) -> None:
         """Write the maps of all samples, each once.
 
@@ -155,6 +158,9 @@ class MadeMaps:
     def name(self, description: Description) -> str:
         return self._planned(description).name
 
+    def people(self, samples: Sequence[Description]) -> dict[str, int]:
+        return {one.name: self.plan.participants(one) for one in self.maps(samples)}
+
     def write(self, folder: Path, samples: Sequence[Description], jobs: int, track: Track) -> None:
         maps = self.maps(samples)
         check_names(maps)
@@ -231,6 +237,11 @@ class ReadyMaps:
 
     def name(self, description: Description) -> str:
         return self._files[self._stem(description)][0]
+
+    def people(self, samples: Sequence[Description]) -> dict[str, int] | None:
+        numbers = {one["map"]: one["participants"] for one in self.report["maps"]} if self.report else {}
+        names = {self.name(sample) for sample in samples}
+        return {name: numbers[name] for name in names} if names <= numbers.keys() else None
 
     def write(self, folder: Path, samples: Sequence[Description], jobs: int, track: Track) -> None:
         images = {self.name(sample): sample.image for sample in samples}

@@ -11,6 +11,7 @@ from llamafactory_gaze.data.provenance import versions
 from llamafactory_gaze.data.registry import SPLITS, key_of
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.data.triples.descriptions import Description
+from llamafactory_gaze.data.triples.sides import people_in_maps
 from llamafactory_gaze.data.triples.split import Side, Split
 
 
@@ -91,12 +92,18 @@ def splits_record(built: BuiltDataset) -> dict[str, Any]:
             "participants": sorted({row["participant"] for row in rows}),
         }
 
+    people = people_in_maps(built.maps)
     return {
         "made_by": registry.MADE_BY,
         "versions": versions(),
         "by": options.split,
         "seed": options.seed,
         **({"test_fraction": options.test_fraction} if options.folds is None else {"folds": options.folds}),
+        "maps": {
+            "of": built.maps[0].maps.of,
+            "fewest_people": None if people is None else min(people.values()),
+            "of_one_person": sorted(name for name, number in (people or {}).items() if number == 1),
+        },
         "same_images": sorted(
             [image for image, of in built.originals.items() if of == original]
             for original in set(built.originals.values())

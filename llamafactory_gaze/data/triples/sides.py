@@ -32,6 +32,17 @@ class SideMaps:
         return self.folder + self.maps.name(sample)
 
 
+def people_in_maps(sides: Sequence[SideMaps]) -> dict[str, int] | None:
+    """Path of each map below the folder of maps -> how many people's fixations are in it; None where not known."""
+    numbers: dict[str, int] = {}
+    for side in sides:
+        of_side = side.maps.people(side.samples)
+        if of_side is None:
+            return None
+        numbers |= {side.folder + name: number for name, number in of_side.items()}
+    return numbers
+
+
 def divide_maps(
     maps: MadeMaps | ReadyMaps, samples: Sequence[Description], splits: Sequence[Split], by: By
 ) -> dict[tuple[str, Side], SideMaps]:
