@@ -122,7 +122,7 @@ def _print_summary(normalized: Normalized) -> None:
         )
     if normalized.changed:
         console.print(
-            f"Wrote {target}, {records_file(target).name} and the data card beside it. Read some more rows before you "
+            f"Wrote {target}, {records_file(target).name} beside it and the data card. Read some more rows before you "
             "train: is nothing added that the person did not say, and nothing left out?",
             markup=False,
             soft_wrap=True,

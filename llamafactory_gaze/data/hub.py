@@ -5,6 +5,7 @@
     FOLDER/stage1/train-00000-of-00001.parquet
     FOLDER/stage2/train-00000-of-00001.parquet
     FOLDER/test/test-00000-of-00001.parquet
+    FOLDER/stage1.normalization.json   where `llamafactory-gaze normalize` has made the targets
 
 Each entry is a configuration of its own name; the test set is the split `test`, all others are `train`. Images and maps
 are columns of `datasets.Image`, and hold the bytes of the files as they are: a 16-bit map stays one.
@@ -37,6 +38,7 @@ SPLITS_FILE = "splits.json"
 MAX_SHARD_BYTES = 500_000_000
 _BATCH = 100  # rows in memory, and in a row group
 _COPIED = ("preview.png", SPLITS_FILE)  # go along where they stand beside the data set's files
+_NORMALIZATION = ".normalization.json"  # of the records that rows of normalised targets refer to; goes along, too
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,10 @@ def share_dataset(options: ShareOptions) -> Shared:
             file = entries[0].beside(options.dataset_dir, name)
             if file is not None:
                 shutil.copyfile(file, building / name)
+        for entry, part in zip(entries, shared.parts, strict=True):
+            file = entry.beside(options.dataset_dir, _normalization_of(entry))
+            if file is not None:
+                shutil.copyfile(file, building / f"{part.config}{_NORMALIZATION}")
         (building / "README.md").write_text(readme(shared), encoding="utf-8")
         text = json.dumps(shared.entries(), indent=2, ensure_ascii=False) + "\n"
         (building / "dataset_info.json").write_text(text, encoding="utf-8")
@@ -142,6 +148,7 @@ def push(shared: Shared, repo: str, private: bool) -> None:
         "README.md": readme(shared, repo).encode(),
         "dataset_info.json": (json.dumps(shared.entries(repo), indent=2, ensure_ascii=False) + "\n").encode(),
         **{name: (folder / name).read_bytes() for name in _COPIED if (folder / name).exists()},
+        **{file.name: file.read_bytes() for file in sorted(folder.glob(f"*{_NORMALIZATION}"))},
     }
     cache = folder.resolve().with_name(f".{folder.name}.cache-{uuid4().hex[:8]}")
     try:
@@ -279,6 +286,11 @@ class _Source:
         return real
 
 
+def _normalization_of(entry: Entry) -> str:
+    """The name of the file of records: named as the file of the rows, or their folder or subset in the Hub's layout."""
+    return f"{PurePath(entry.settings.get('file_name') or entry.settings.get('subset', '')).stem}{_NORMALIZATION}"
+
+
 def _maps_record(entry: Entry, dataset_dir: Path) -> dict[str, Any]:
     """What `llamafactory-gaze dataset` wrote down about the maps; empty where it did not make the data set.
 
@@ -401,7 +413,8 @@ def _check_output(output: Path) -> None:
         configs = {entry["file_name"] for entry in entries.values() if entry["made_by"] == MADE_BY}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         configs = set()
-    own = {"README.md", "dataset_info.json", *_COPIED} if configs else set()
+    records = {f"{config}{_NORMALIZATION}" for config in configs}
+    own = {"README.md", "dataset_info.json", *_COPIED, *records} if configs else set()
 
     def is_own(name: str) -> bool:
         return name in own or (os.path.dirname(name) in configs and name.endswith(".parquet"))

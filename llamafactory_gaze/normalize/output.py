@@ -20,9 +20,6 @@ from llamafactory_gaze.normalize.journal import Entry
 from llamafactory_gaze.normalize.source import NORMALIZATION, ORIGINAL, Sample, Source
 
 
-_HEADING = "## Stage-1 targets"
-
-
 @dataclass(frozen=True)
 class Target:
     """What one row of NAME_stage1 is to say."""
@@ -45,13 +42,12 @@ def write_targets(source: Source, targets: Sequence[Target], records: Mapping[st
     used = sorted({target.entry.record for target in targets})
     used_records = {record: records[record] for record in used}
     rows = [_row(target, records) for target in targets]
-    card = source.target.parent / "README.md"
     files = {
         records_file(source.target): json.dumps(used_records, indent=2, ensure_ascii=False) + "\n",
         source.target: json.dumps(rows, indent=2, ensure_ascii=False) + "\n",
     }
-    if card.is_file():
-        files[card] = _with_targets(card.read_text(encoding="utf-8"), source, targets, used_records)
+    if source.card is not None:
+        files[source.card] = _with_targets(source.card.read_text(encoding="utf-8"), source, targets, used_records)
     changed = False
     for path, text in files.items():
         remove_partial_files(path.parent, path.name)
@@ -99,10 +95,15 @@ def _with_targets(card: str, source: Source, targets: Sequence[Target], records:
     )
     line = re.compile(rf"^(\| {re.escape(source.name)}_stage1 \|.*\| )[^|]*\|$", re.MULTILINE)
     card = line.sub(lambda match: f"{match[1]}{what} |", card)
-    card = card.replace(f"{STAGE1_NOT_NORMALIZED}\n\n", "")
-    card = re.sub(rf"^{_HEADING}\n.*?(?=^## |\Z)", "", card, flags=re.MULTILINE | re.DOTALL)
-    before, maps, after = card.partition("## Maps\n")
-    return f"{before.rstrip()}\n\n{_section(source, targets, records, what)}\n\n{maps}{after}".rstrip() + "\n"
+    if ", **not style-normalised** |" not in card:  # nor is another fold
+        card = card.replace(f"{STAGE1_NOT_NORMALIZED}\n\n", "")
+    section = _section(source, targets, records, what)
+    former = re.compile(rf"^{re.escape(_heading(source))}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+    card, found = former.subn(lambda _: f"{section}\n\n", card)
+    if not found:
+        before, maps, after = card.partition("## Maps\n")
+        card = f"{before.rstrip()}\n\n{section}\n\n{maps}{after}"
+    return card.rstrip() + "\n"
 
 
 def _section(source: Source, targets: Sequence[Target], records: Mapping[str, dict[str, Any]], what: str) -> str:
@@ -121,4 +122,8 @@ def _section(source: Source, targets: Sequence[Target], records: Mapping[str, di
             f"`{record['prompt']['name']}`; template {record['template']}; engine {record['engine']}, greedy, at most "
             f"{record['max_new_tokens']} tokens, images of at most {record['image_max_pixels']} pixels; {packages}."
         )
-    return f"{_HEADING}\n\n" + "\n".join(lines)
+    return f"{_heading(source)}\n\n" + "\n".join(lines)
+
+
+def _heading(source: Source) -> str:
+    return f"## Stage-1 targets of {source.name}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llamafactory_gaze.data import registry
+from llamafactory_gaze.data.entries import Entry
 from llamafactory_gaze.data.provenance import file_sha256
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.data.triples.descriptions import PLACEHOLDER
@@ -42,6 +43,7 @@ class Source:
     samples: list[Sample]
     originals: Path  # the file of NAME_stage2
     target: Path  # the file of NAME_stage1
+    card: Path | None  # the data card, which folds share
     sha256: str  # of `originals` as it was read
 
     def check_unchanged(self) -> None:
@@ -87,7 +89,8 @@ def read_source(dataset_dir: Path, name: str, overwrite: bool) -> Source:
             )
     if target.exists() and not overwrite:
         _refuse_targets_of_others(target, samples)
-    return Source(name, samples, originals, target, sha256)
+    card = Entry(f"{name}_stage1", entries[f"{name}_stage1"]).beside(dataset_dir, "README.md")
+    return Source(name, samples, originals, target, card, sha256)
 
 
 def hash_files(paths: Iterable[Path]) -> dict[Path, str]:

@@ -131,6 +131,22 @@ def test_what_is_shared_is_valid_and_can_be_shared_again(registry, tmp_path):
     assert header((tmp_path / "again/README.md").read_text()) == header((folder / "README.md").read_text())
 
 
+@pytest.mark.parametrize("fold", ["", "fold2"])
+def test_the_records_of_normalised_targets_go_along(recording, the_hub, fold):
+    build_dataset(recording.options(folds=2 if fold else None))
+    registry = recording.folder / "registry"
+    (registry / "small" / fold / "stage1.normalization.json").write_text("how")
+    name = f"{fold}_stage1.normalization.json".removeprefix("_")
+    for _ in range(2):  # the second time in place of the first
+        shared, folder = share(registry)
+        assert [one for one in files_of(folder) if "normalization" in one] == [name]
+    hub.push(shared, "me/small", private=False)
+    uploads = {one.kwargs["path_in_repo"]: one.kwargs for one in the_hub.api.upload_file.call_args_list}
+    assert uploads[name]["path_or_fileobj"] == (folder / name).read_bytes() == b"how"
+    again = share_dataset(ShareOptions("small", folder, recording.folder / "again")).options.output
+    assert (again / name).read_text() == "how"
+
+
 def test_large_data_sets_become_several_files(registry, monkeypatch, tmp_path):
     from datasets import load_dataset
 

@@ -12,8 +12,12 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from llamafactory_gaze.data import registry
+from llamafactory_gaze.data.maps.options import MapOptions
 from llamafactory_gaze.data.tables import DataError
+from llamafactory_gaze.data.triples.build import build_dataset
 from llamafactory_gaze.data.triples.card import STAGE1_NOT_NORMALIZED
+from llamafactory_gaze.data.triples.exclusions import NO_RULES
+from llamafactory_gaze.data.triples.options import DatasetOptions
 from llamafactory_gaze.demo.run import BASE_MODEL
 from llamafactory_gaze.normalize import normalize_dataset
 from llamafactory_gaze.normalize.base_model import find_model
@@ -123,7 +127,7 @@ def test_the_card_tells_how_the_targets_were_made(toy, engine):
         r"^\| toy_stage1 \| 12 \| 6 \| 2 \| the descriptions, style-normalised .* \|$", after, re.MULTILINE
     )
     assert re.search(r"^\| toy_stage2 \| 12 \| 6 \| 2 \| the original descriptions \|$", after, re.MULTILINE)
-    own = {"## Stage-1 targets"}
+    own = {"## Stage-1 targets of toy"}
     assert [line for line in after.splitlines() if line[:3] == "## " and line not in own] == [
         line for line in before.splitlines() if line[:3] == "## "
     ]
@@ -133,6 +137,23 @@ def test_the_card_tells_how_the_targets_were_made(toy, engine):
     assert card(toy).count("## Stage-1 targets") == 1 and "a stand-in, **not style-normalised**" in card(toy)
     normalize_dataset(options(toy))
     assert card(toy) == after
+
+
+def test_folds_share_a_card(built, tmp_path, engine):
+    inputs = {name: built.parent / f"{name}.csv" for name in ("fixations", "descriptions")}
+    images, making = built.parent / "demo/images", MapOptions(sigma_px=8.0)
+    build_dataset(
+        DatasetOptions(images, name="toy", dataset_dir=tmp_path, making=making, folds=2, rules=NO_RULES, **inputs)
+    )
+    normalize_dataset(options(tmp_path, name="toy_fold2"))
+    halfway = card(tmp_path)
+    assert STAGE1_NOT_NORMALIZED in halfway and "| the original descriptions, **not style-normalised** |" in halfway
+    assert halfway.count("## Stage-1 targets of ") == halfway.count("## Stage-1 targets of toy_fold2\n") == 1
+    normalize_dataset(options(tmp_path, name="toy_fold1"))
+    whole = card(tmp_path)
+    assert "not style-normalised" not in whole and STAGE1_NOT_NORMALIZED not in whole
+    assert whole.count("## Stage-1 targets of toy_fold1\n") == whole.count("## Stage-1 targets of toy_fold2\n") == 1
+    assert not normalize_dataset(options(tmp_path, name="toy_fold2")).changed
 
 
 def test_an_empty_answer_is_asked_once_more(toy, engine):
