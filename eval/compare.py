@@ -92,13 +92,13 @@ def compare(
         ),
     ] = None,
     references: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="own|image",
-            help="Compare with the person's own caption, or with all of the image's.",
+            help="Compare with the person's own caption, or with all of the image's. Default: own.",
             rich_help_panel=SCORES,
         ),
-    ] = "own",
+    ] = None,
     no_cache: Annotated[
         bool,
         typer.Option(
@@ -287,7 +287,7 @@ def _from_captions(options: dict[str, Any]) -> _Source:
     systems, controls = _systems(options), _named_files("--control", options["control"] or [])
     if twice := systems.keys() & controls.keys():
         raise InputError(f"--control {min(twice)}=…: the name {min(twice)} is taken, choose another one.")
-    dataset, kind = options["dataset"], options["references"]
+    dataset, kind = options["dataset"], options["references"] or "own"
     if dataset is None:
         raise InputError("--dataset is missing: give the data set that the captions were made on.")
     if options["cs_model"] is not None and not options["cs_model"].is_dir():
@@ -333,8 +333,8 @@ def _from_scores(options: dict[str, Any]) -> _Source:
     from eval.results import provenance
     from eval.results.recorded import UNSIGNED, read_recorded
 
-    replaced = ("systems", "baseline", "injected", "control", "dataset", "allow_partial", "no_cache", "cs_model")
-    for name in (*replaced, "cs_preset", "cs_layer", "cs_idf", "cs_rescale"):
+    replaced = ("systems", "baseline", "injected", "control", "dataset", "allow_partial", "references", "no_cache")
+    for name in (*replaced, "cs_model", "cs_preset", "cs_layer", "cs_idf", "cs_rescale"):
         if options[name]:
             what = "NAME=FILE" if name == "systems" else f"--{name.replace('_', '-')}"
             raise InputError(f"--scores stands in place of {what}: the scores say what was compared. Leave one away.")
@@ -343,7 +343,8 @@ def _from_scores(options: dict[str, Any]) -> _Source:
     media, files = options["media_dir"], {}
     if recorded.results:
         settings, files = recorded.results["settings"], recorded.results["data"]["files"]
-        media = media or Path(files["dataset"]["path"]).parent
+        if media is None and "dataset" in files:  # unknown where those scores were unsigned, too
+            media = Path(files["dataset"]["path"]).parent
     return _Source(
         recorded.joined,
         {**files, **provenance.files({"scores": options["scores"]})},

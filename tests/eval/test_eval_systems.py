@@ -177,6 +177,9 @@ def test_scores_are_read_and_not_computed(study, three, monkeypatch):
     )
     assert entry["signature"] is None and results["settings"]["references"] == "unknown"
     assert "which ones is not recorded" in (study.folder / "again" / "report.html").read_text()
+    done, twice = compare(study.folder / "twice", "--scores", study.folder / "again" / "per_item.jsonl")
+    assert done.exit_code == 0, done.exception
+    assert twice["systems"] == results["systems"] and twice["settings"] == results["settings"]
 
 
 def test_scores_that_were_changed_are_not_signed(study, three):
@@ -217,6 +220,8 @@ def test_bad_options_beside_scores(study, three):
     for options, message in (
         (["a=a.jsonl"], "--scores stands in place of NAME=FILE"),
         (["--cs-idf"], "--scores stands in place of --cs-idf"),
+        (["--references", "image"], "--scores stands in place of --references"),
+        (["--references", "own"], "--scores stands in place of --references"),
         (["--reference", "nobody"], "--reference nobody is not in"),
         (["--by", "gender"], "has a value in the column gender"),
         (["--fail-if", "cs_f1 < 0"], "--fail-if cs_f1 < 0 is not [SYSTEM:]METRIC.FIELD"),
