@@ -33,7 +33,7 @@ class _EncoderMetric(PairMetric):
             transformers=package("transformers").removeprefix("transformers-"),
             model=f"{self.model.name}@{fingerprint(self.model.weights)}",
             layer=layer,
-            tok=f"model@{fingerprint(self.model.tokenizer_files)}",
+            settings=f"model@{fingerprint(self.model.settings)}",
             maxlen="model" if length is None else length,
             **options,
         )

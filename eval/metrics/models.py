@@ -44,14 +44,15 @@ class CosineModel:
 
     @property
     def weights(self) -> list[Path]:
-        """The files of weights."""
-        return sorted(self.path.rglob("*.safetensors")) or sorted(self.path.rglob("pytorch_model*.bin"))
+        """The files of weights, in each folder the safetensors, which are read where there are both."""
+        safe = list(self.path.rglob("*.safetensors"))
+        folders = {path.parent for path in safe}
+        return sorted([*safe, *(p for p in self.path.rglob("pytorch_model*.bin") if p.parent not in folders)])
 
     @property
-    def tokenizer_files(self) -> list[Path]:
-        """The files that say how a text becomes tokens."""
-        names = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt")
-        return [self.path / name for name in names if (self.path / name).is_file()]
+    def settings(self) -> list[Path]:
+        """The files beside the weights that scores depend on: tokenizer, lengths, modules and how they pool."""
+        return sorted(path for kind in ("*.json", "*.txt", "*.model") for path in self.path.rglob(kind))
 
     def _json(self, name: str) -> dict[str, Any]:
         path = self.path / name

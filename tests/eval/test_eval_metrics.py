@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
@@ -189,6 +190,33 @@ def test_signatures_name_what_the_scores_depend_on(cosine):
 
     assert "rouge-score-" in Rouge().signature and "stem:porter" in Rouge().signature
     assert "all-MiniLM-L6-v2@sha256-53aa51172d14" in cosine.signature
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("1_Pooling/config.json", '"pooling_mode_cls_token": false', '"pooling_mode_cls_token": true'),
+        ("modules.json", "sentence_transformers.models.Pooling", "sentence_transformers.models.LSTM"),
+        ("config_sentence_transformers.json", '"pytorch"', '"prompts": {}, "pytorch"'),
+        ("config.json", '"gelu"', '"relu"'),
+        ("tokenizer_config.json", '"do_lower_case": true', '"do_lower_case": false'),
+        ("2_Dense/pytorch_model.bin", "", "other weights"),
+    ],
+)
+def test_a_model_is_known_by_its_files_and_not_by_its_place(cosine, tmp_path, file, old, new):
+    from eval.metrics.cosine import SentenceCosine
+
+    here, there = (tmp_path / place / cosine.model.name for place in ("here", "there"))
+    shutil.copytree(cosine.model.path, here, ignore=shutil.ignore_patterns("*.safetensors"))
+    (here / "model.safetensors").symlink_to(cosine.model.path / "model.safetensors")
+    assert SentenceCosine(here).signature == SentenceCosine().signature
+    (here / file).parent.mkdir(exist_ok=True)
+    text = (here / file).read_text() if (here / file).exists() else ""
+    (here / file).write_text(text.replace(old, new, 1))
+    changed = SentenceCosine(here).signature
+    assert changed != SentenceCosine().signature
+    shutil.move(here, there)
+    assert SentenceCosine(there).signature == changed
 
 
 def test_nltk_meteor_knows_synonyms(wordnet_or_skip):
