@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from eval.metrics import HEADLINE, LABELS
+from eval.report.clustering import Entries, clustering
 from eval.report.formatting import capitalised
 
 
@@ -60,11 +61,12 @@ def _table1(results: dict[str, Any]) -> str:
             (r"\quad Diff (\%)", [_change(entry) for entry in entries]),
             (r"\quad $p$", [_p(entry["p_two_way"]) for entry in entries]),
         ]
+    entries = [entry for found in results["systems"].values() for entry in found["metrics"].values()]
     data = results["data"]
     people = f" by {data['n_participants']} participants" if data["n_participants"] else ""
     caption = (
         f"All captions: {data['n_rows']} of {data['n_images']} images{people}. Differences are from "
-        f"{escape(reference)}; the highest mean is bold. {_tests(results)}"
+        f"{escape(reference)}; the highest mean is bold. {_tests(results, entries)}"
     )
     return _environment(results, caption, "tab:overall", "", rows)
 
@@ -80,7 +82,9 @@ def _table2(results: dict[str, Any]) -> str:
             for category, metrics in found["categories"].items()
         ]
     names = "the systems" if several else escape(results["main"])
-    caption = f"Change by category from {escape(results['reference'])} to {names}, in percent. {_tests(results)}"
+    tables = [table for found in results["systems"].values() for table in found["categories"].values()]
+    tests = _tests(results, [entry for table in tables for entry in table.values()])
+    caption = f"Change by category from {escape(results['reference'])} to {names}, in percent. {tests}"
     return _environment(results, caption, "tab:categories", "Category", rows)
 
 
@@ -109,11 +113,10 @@ def _environment(
     )
 
 
-def _tests(results: dict[str, Any]) -> str:
-    clustering = results["metrics"]["rougeL"]["clustering"]
-    how = f"clustered by {clustering.replace(' x ', ' and ')}" if clustering not in (None, "none") else "not possible"
+def _tests(results: dict[str, Any], entries: Entries) -> str:
     return (
-        rf"$p$: two-sided \textit{{t}}-test, {how}; $^*$: $p < {SIGNIFICANT}$ after Holm's correction over this table. "
+        rf"$p$: two-sided \textit{{t}}-test, {clustering(entries)}; "
+        rf"$^*$: $p < {SIGNIFICANT}$ after Holm's correction over this table. "
         f"METEOR: {escape(results['metrics']['meteor']['implementation'] or 'could not run')}; CS: cosine similarity."
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from eval.metrics import LABELS
+from eval.report.clustering import headline_test
 
 
 _REFERENCES = {
@@ -68,23 +69,11 @@ def _metrics(results: dict[str, Any]) -> list[str]:
 def _tests(results: dict[str, Any]) -> list[str]:
     entries = [entry for system in results["systems"].values() for entry in system["metrics"].values()]
     tested = [entry for entry in entries if entry["p_two_way"] is not None]
+    found = [headline_test(results)]
     if not tested:
-        return ["No difference could be tested."]
-    clusterings = list(dict.fromkeys(entry["clustering"] for entry in tested))
+        return found
     flips = [entry["flip"] for entry in tested if entry["flip"]]
     mixed = [entry for entry in entries if entry["p_mixed"] is not None]
-    found = []
-    if "image x participant" in clusterings:
-        found.append(
-            "Paired differences were tested with a two-sided t-test whose standard error is clustered by image and by "
-            "participant at once (Cameron, Gelbach and Miller, 2011) and not smaller than either one-way estimate, "
-            "with as many degrees of freedom as the smaller number of clusters less one."
-        )
-    else:
-        found.append(
-            f"Paired differences were tested with a two-sided t-test whose standard error is clustered by "
-            f"{_listed(clusterings)}, with as many degrees of freedom as there are clusters less one."
-        )
     found.append(
         "Confidence intervals are at the 95% level, those of percent changes by the delta method. P values were "
         "corrected by Holm's method over the paper's seven metrics, and separately over all cells of each table of "

@@ -13,6 +13,7 @@ from eval.metrics import HEADLINE, LABELS, UNORDERED
 from eval.output import all_or_nothing
 from eval.report import formatting
 from eval.report.charts import CategoryBars, Distributions, ForestPlot, ImageDifferences
+from eval.report.clustering import allowance, headline_test
 from eval.report.gallery import Example
 from eval.report.latex import latex_tables
 from eval.report.methods import methods_paragraph
@@ -51,10 +52,15 @@ def methods_note(results: dict[str, Any]) -> str:
         how = f"is exact: all {flips[0]['resamples']:,} flips were gone through"
     elif flips:
         how = f"draws {flips[0]['resamples']:,} flips (seed {settings['flip_seed']}), so no p is below 2e-4"
+    mixed = ""
+    if any(entry["p_mixed"] is not None for entry in results["metrics"].values()):
+        mixed = (
+            "The mixed model has a mean and random effects of image and participant, is fitted by restricted maximum "
+            "likelihood and tested by z. "
+        )
     return (
         "The image flip gives the summed differences of each image a random sign, whole images at a time; over all "
-        f"captions it {how}, within a category it is exact up to 13 images. The mixed model has a mean and random "
-        "effects of image and participant, is fitted by restricted maximum likelihood and tested by z. "
+        f"captions it {how}, within a category it is exact up to 13 images. {mixed}"
         "Wilcoxon's test is the signed-rank test on captions. The detectable difference follows from the "
         "clustered standard error and the noncentral t distribution, at the 5% level, two-sided."
     )
@@ -144,6 +150,8 @@ def render(name: str, results: dict[str, Any], drawn: dict[str, Any], examples: 
         without_mixed_model=without_mixed_model,
         compared_with=COMPARED_WITH[results["settings"]["references"]],
         people_note=people_note(results["settings"]),
+        allowance=allowance(entry for system in results["systems"].values() for entry in system["metrics"].values()),
+        headline_test=headline_test(results),
     )
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eval.metrics import HEADLINE, LABELS
+from eval.report.clustering import clustering
 from eval.report.formatting import DASH, capitalised, interval, p_value, percent, score, share, signed
 from eval.report.pages import shown_metrics
 
@@ -72,7 +73,7 @@ def _overall(title: str, reference: str, system: str, metrics: dict[str, Any], s
         title,
         *(escape(capitalised(name)) for name in (reference, system)),
         *("Diff", "95% CI (%)", "p", "p naive"),
-        caption="p, CI: clustered by image and participant. p naive: paired t, takes captions for independent.",
+        caption=f"p, CI: {clustering(metrics.values())}. p naive: paired t, takes captions for independent.",
     )
     for name in shown:
         entry = metrics[name]
@@ -87,7 +88,7 @@ def _overall(title: str, reference: str, system: str, metrics: dict[str, Any], s
 def _other_tests(title: str, metrics: dict[str, Any], shown: list[str]) -> Table:
     table = _table(
         title,
-        *("p two-\nway", "Image\nflip", "Mixed\nmodel", "Naive\nt", "Naive\nWilcoxon"),
+        *("Clus-\ntered", "Image\nflip", "Mixed\nmodel", "Naive\nt", "Naive\nWilcoxon"),
         *("\nd_z", "Win\nrate", "Detect-\nable"),
         caption="Naive tests take captions for independent and are not to be cited. Detectable: score difference found "
         "in 80 of 100 such studies.",

@@ -66,9 +66,10 @@ def _predictions(study: Study) -> list[str]:
 def _clusters(study: Study) -> list[str]:
     rows, categories, found = study.joined.rows, study.categories(), []
     if study.unknown_participants:
+        one_way = ", so p values are clustered one way, by image" if len(set(study.images)) > 1 else ""
         found.append(
-            f"{study.unknown_participants} of {len(rows)} rows name no participant, so p values are clustered one way, "
-            "by image; that captions of one person are alike is not accounted for."
+            f"{study.unknown_participants} of {len(rows)} rows name no participant{one_way}; that captions of one "
+            "person are alike is not accounted for."
         )
     uncategorised = sum(row.category is None for row in rows)
     if categories and uncategorised:

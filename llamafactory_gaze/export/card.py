@@ -17,6 +17,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from eval.metrics import LABELS
+from eval.report.clustering import allowance
 from eval.report.formatting import interval, markdown_text, p_value, percent, score
 from llamafactory_gaze.data.provenance import file_sha256, installed_versions
 
@@ -132,6 +133,7 @@ def model_card(folder: Path, sources: CardSources, name: str | None = None) -> s
         results_file=None if sources.results is None else sources.results[0],
         sha256=None if sources.results is None else file_sha256(sources.results[0]),
         shown=shown,
+        allowance=allowance(results["metrics"][key] for key in shown) if results else None,
         labels=LABELS,
         versions=installed_versions(*PACKAGES),
     )

@@ -168,6 +168,32 @@ def test_missing_participants_and_categories(study):
         assert "Table 2" not in text
 
 
+@pytest.mark.parametrize(
+    ("same", "by", "shared"),
+    [
+        ({"participant": None}, "image", "an image"),
+        ({"participant": "p"}, "image", "an image"),
+        ({"image_id": "one"}, "participant", "a participant"),
+        ({"image_id": "one", "participant": None}, None, None),
+    ],
+)
+def test_no_output_claims_clusters_that_there_are_not(study, same, by, shared):
+    study.rows = [{**row, **same} for row in study.rows]
+    study.write()
+    done, folder, results = run(study)
+    assert done.exit_code == 0, done.output
+    files = [(folder / name).read_text() for name in ("report.html", "report.md", "tables.tex")]
+    texts = [" ".join(text.split()) for text in (done.stdout, *files)]
+    for text in texts:
+        assert "clustered by image and" not in text and "random effects" not in text
+        assert set(re.findall(r"clustered by (\w+)[ ,.;)]", text)) == ({by} if by else set())
+    for text in texts[1:3]:
+        sentence = f"captions that share {shared} (clustered by {by})" if by else "No difference could be tested, so p"
+        assert sentence in text
+    warned = [text for text in results["warnings"] if "p values are clustered one way, by image;" in text]
+    assert bool(warned) == (same == {"participant": None})
+
+
 def test_few_clusters_are_pointed_out(study):
     _, _, results = run(study)
     assert any(

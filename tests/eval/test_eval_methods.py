@@ -54,6 +54,18 @@ def test_a_study_without_participants_and_with_gaps(study):
     assert "participant" not in text.replace("image and participant", "") and "categor" not in text
 
 
+def test_a_category_of_one_image(study):
+    for row in study.rows:
+        row["category"] = "single" if row["image_id"] == "scene0" else "other"
+    study.write()
+    text = paragraph(study)
+    assert "by image and by participant at once" in text
+    assert "Where all captions were of one image, it is clustered by participant only." in text
+    first, second = (study.folder / "report" / "tables.tex").read_text().split(r"\end{table}")[:2]
+    assert ", clustered by image and participant; " in first
+    assert ", clustered by image and participant, or by participant; " in second
+
+
 def test_flips_that_are_drawn(study):
     study.rows = [
         {**row, "image_id": f"{row['image_id']}-{i % 4}", "participant": f"p{i % 3}"}

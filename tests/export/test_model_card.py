@@ -19,7 +19,7 @@ RESULTS = {
     "metrics": {
         "rougeL": {
             "base": 0.25, "new": 0.3, "pct": 20.0, "pct_ci95": [5.0, 35.0], "p_two_way": 0.004,
-            "signature": "impl:r|refs:own",
+            "clustering": "image x participant", "signature": "impl:r|refs:own",
         },
         "meteor": {"base": None, "new": None},
     },
@@ -86,6 +86,7 @@ def test_what_is_known_stands_in_the_card(folder, results, data):
     assert (
         "| training data | `Looking at *art*` |" in card and "of more than 262144 pixels is scaled down first" in card
     )
+    assert "captions that share an image or a participant (clustered by image and participant)" in card
     assert ModelCard(card).data.eval_results[0].metric_value == 0.3  # as the Hub's own client reads it
 
 
@@ -94,6 +95,12 @@ def test_what_is_not_known_is_said_to_be_not_known(folder):
     assert "| training data | **not stated** |" in card and "**Not stated**: no data card was at hand" in card
     assert "nothing is known of this model's captions" in card
     assert "model-index" not in card.split("---")[1]
+
+
+def test_p_values_claim_no_more_clusters_than_there_were(folder, results):
+    entry = {**RESULTS["metrics"]["rougeL"], "clustering": "image"}
+    card = model_card(folder, read_sources("a/b", results=results(metrics={"rougeL": entry})))
+    assert "captions that share an image (clustered by image)" in card and "person (two-way" not in card
 
 
 def test_places_on_this_disk_stay_out_of_it(folder, tmp_path):
