@@ -26,8 +26,9 @@ def make_record(plan: Plan, run: Run, failures: dict[str, str]) -> dict[str, Any
 
     Returns:
         variant, seed, recipe (the values set besides the recipe's, by section), failed (None or a sentence), and unless
-        it failed: parameters_added, parameters_trained, step_seconds, loss (steps and values), final_loss, each by
-        stage but for the first; metrics and controls as in `results.json` (none for the baseline), words, followed.
+        it failed: parameters_added, parameters_trained, step_seconds (None: not known), loss (steps and values),
+        final_loss, each by stage but for the first; metrics and controls as in `results.json` (none for the baseline),
+        words, followed.
     """
     reason = next((text for name, text in failures.items() if name.startswith(f"{run.name}/")), None)
     record: dict[str, Any] = {
@@ -43,7 +44,7 @@ def make_record(plan: Plan, run: Run, failures: dict[str, str]) -> dict[str, Any
     record |= {
         "parameters_added": 0 if run.variant.name == BASELINE else parameters_added(plan.model, stages["stage1"]),
         "parameters_trained": {name: _parameters_trained(folder) for name, folder in stages.items()},
-        "step_seconds": {name: _step_seconds(folder) for name, folder in stages.items()},
+        "step_seconds": {name: step_seconds(folder) for name, folder in stages.items()},
         "loss": curves,
         "final_loss": {name: _final(curve) for name, curve in curves.items()},
     }
@@ -66,6 +67,31 @@ def parameters_added(model: str, adapter: Path) -> int:
     with torch.device("meta"):
         tower = Qwen2_5_VLGazeVisionTransformer._from_config(config.vision_config)
     return sum(weight.numel() for name, weight in tower.named_parameters() if ".calibrator." in name)
+
+
+def step_seconds(folder: Path) -> float | None:
+    """Mean seconds per training step; of a training that was resumed, from the first step that it logged after that.
+
+    transformers' own rate divides all steps by the run time of the last process, also if that did only some of them.
+
+    Args:
+        folder: what LLaMA-Factory's training has left.
+
+    Returns:
+        None if the last process logged nothing before its last step.
+    """
+    first_step = first_second = second = 0
+    for line in (folder / "trainer_log.jsonl").read_text().splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # a full disk has cut it short
+        before, second = second, _seconds(entry["elapsed_time"])
+        if second < before:  # every process counts from 0
+            first_step, first_second = entry["current_steps"], second
+    steps = json.loads((folder / "trainer_state.json").read_text())["global_step"] - first_step
+    runtime = json.loads((folder / "train_results.json").read_text())["train_runtime"] - first_second
+    return float(runtime / steps) if steps else None
 
 
 def followed(run: Run, folder: Path) -> dict[str, Any]:
@@ -104,8 +130,11 @@ def _final(curve: dict[str, list[float]]) -> float:
     return sum(last) / len(last)
 
 
-def _step_seconds(folder: Path) -> float:
-    return 1 / json.loads((folder / "train_results.json").read_text())["train_steps_per_second"]
+def _seconds(elapsed: str) -> int:
+    """Of a time as in `trainer_log.jsonl`, such as 0:01:30 or 1 day, 2:03:04."""
+    days, _, clock = elapsed.rpartition(", ")
+    hours, minutes, seconds = map(int, clock.split(":"))
+    return 86400 * int(days.split()[0] if days else 0) + 3600 * hours + 60 * minutes + seconds
 
 
 def _parameters_trained(folder: Path) -> int:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from eval.metrics import LABELS
-from eval.report.formatting import p_value
+from eval.report.formatting import DASH, p_value
 from llamafactory_gaze.steps import write_whole
 from llamafactory_gaze.study import figures, moved
 from llamafactory_gaze.study.definition import BASELINE
@@ -108,7 +108,9 @@ def _main_table(variants: list[dict[str, Any]], baseline: dict[str, Any]) -> str
             ", ".join(map(str, summary["seeds"])),
             f"{summary['parameters_added']:,}",
             " / ".join(f"{count:,}" for count in summary["parameters_trained"].values()),
-            " / ".join(f"{seconds['mean']:.2f}" for seconds in summary["step_seconds"].values()),
+            " / ".join(
+                DASH if seconds is None else f"{seconds['mean']:.2f}" for seconds in summary["step_seconds"].values()
+            ),
             *(_spread(loss) for loss in summary["final_loss"].values()),
         ]
         for name in metrics:

@@ -35,9 +35,9 @@ def summarise(plan: Plan, records: Sequence[dict[str, Any]]) -> list[dict[str, A
     """One dictionary for the baseline and each variant that has at least one run that ended well.
 
     Returns:
-        variant, seeds; for the numbers of the records `mean`, `low` and `high` over the seeds; `metrics` with `mean`,
-        `low`, `high`, `vs_baseline` and (but for the first variant) `vs_first`, each `diff`, `ci95` and `p`;
-        `controls`, for each control the metrics' `mean` and `vs_none`; `words` the same; `followed`.
+        variant, seeds; for the numbers of the records `mean`, `low` and `high` over the seeds (None: not known);
+        `metrics` with `mean`, `low`, `high`, `vs_baseline` and (but for the first variant) `vs_first`, each `diff`,
+        `ci95` and `p`; `controls`, for each control the metrics' `mean` and `vs_none`; `words` the same; `followed`.
     """
     summaries: list[dict[str, Any]] = []
     first: Items | None = None
@@ -52,9 +52,7 @@ def summarise(plan: Plan, records: Sequence[dict[str, Any]]) -> list[dict[str, A
             "seeds": [record["seed"] for record in mine],
             "parameters_added": mine[0]["parameters_added"],
             "parameters_trained": mine[0]["parameters_trained"],
-            "step_seconds": {
-                stage: _spread([r["step_seconds"][stage] for r in mine]) for stage in ("stage1", "stage2")
-            },
+            "step_seconds": {stage: _spread_of_known(mine, stage) for stage in ("stage1", "stage2")},
             "final_loss": {stage: _spread([r["final_loss"][stage] for r in mine]) for stage in ("stage1", "stage2")},
         }
         if variant.name != BASELINE:
@@ -96,6 +94,11 @@ def summarise(plan: Plan, records: Sequence[dict[str, Any]]) -> list[dict[str, A
 
 def _spread(values: Sequence[float]) -> dict[str, float]:
     return {"mean": float(np.mean(values)), "low": float(min(values)), "high": float(max(values))}
+
+
+def _spread_of_known(records: Sequence[dict[str, Any]], stage: str) -> dict[str, float] | None:
+    known = [record["step_seconds"][stage] for record in records if record["step_seconds"][stage] is not None]
+    return _spread(known) if known else None
 
 
 def _items(runs: Sequence[Run]) -> Items:

@@ -10,6 +10,7 @@ from eval.significance import contrast
 from llamafactory_gaze.demo.run import RECIPES
 from llamafactory_gaze.study.definition import read_study
 from llamafactory_gaze.study.plan import Plan
+from llamafactory_gaze.study.report import write_report
 from llamafactory_gaze.study.tables import summarise
 
 
@@ -25,6 +26,14 @@ variants:
   first: {gaze_layers: late}
   second: {gaze_layers: all}
 """
+ABOUT = {
+    "command": "",
+    "model": "",
+    "data": "",
+    "recipes": "",
+    "simulated": None,
+    "versions": {},
+}
 ADVANTAGE = {"baseline": 0.0, "injected": 0.3, "off": 0.05}
 
 
@@ -89,6 +98,7 @@ class Made:
             "parameters_added": 10,
             "parameters_trained": {"stage1": 20, "stage2": 30},
             "step_seconds": {"stage1": 0.5 * seed, "stage2": 2.0 * seed},
+            "loss": {"stage1": {"steps": [1], "values": [1.0]}, "stage2": {"steps": [1], "values": [2.0]}},
             "final_loss": {"stage1": 1.0 / seed, "stage2": 2.0 / seed},
         }
         if name != "baseline":
@@ -103,6 +113,12 @@ class Made:
     def summarise(self) -> dict[str, dict]:
         summaries = summarise(self.plan, self.records)
         return {summary["variant"]: summary for summary in summaries}
+
+    def written(self) -> str:
+        """The text of `study.md`; without the picture of moved maps, for which there are no pictures."""
+        records = [{key: record[key] for key in record if key != "followed"} for record in self.records]
+        write_report(self.plan, records, summarise(self.plan, records), ABOUT)
+        return (self.plan.output / "study.md").read_text()
 
     def assert_contrast(self, found: dict, base: np.ndarray, new: np.ndarray) -> None:
         expected = contrast(base, new, IMAGES, self.people)
@@ -133,6 +149,17 @@ def test_numbers_of_the_runs_have_mean_and_range_over_the_seeds(made):
         loss = summary["final_loss"]["stage2"]
         assert (loss["mean"], loss["low"], loss["high"]) == pytest.approx((11 / 9, 2 / 3, 2.0))
     assert made.summarise()["first"]["followed"] == {"pairs": 12, "mean": 0.5, "low": 0.25, "high": 0.75}
+
+
+def test_unknown_step_times_are_left_out_and_a_dash_stands_for_none_at_all(made):
+    for record in made.records:
+        if record["variant"] == "second" or (record["variant"], record["seed"]) == ("first", 3):
+            record["step_seconds"]["stage1"] = None
+    summaries = made.summarise()
+    assert summaries["first"]["step_seconds"]["stage1"] == {"mean": 0.75, "low": 0.5, "high": 1.0}
+    assert summaries["second"]["step_seconds"] == {"stage1": None, "stage2": {"mean": 4.0, "low": 2.0, "high": 6.0}}
+    text = made.written()
+    assert "| 20 / 30 | 0.75 / 4.00 |" in text and "| 20 / 30 | \N{EN DASH} / 4.00 |" in text
 
 
 @pytest.mark.parametrize("name", ["first", "second"])
