@@ -83,17 +83,18 @@ def _results(plan: Plan, variants: list[dict[str, Any]], baseline: dict[str, Any
 
 
 _MAIN_NOTE = (
-    "Metrics: mean over captions and seeds, and in brackets the change from the baseline with its 95% interval, "
-    "clustered by image and participant after averaging over seeds. Loss: mean of the last tenth of the steps, mean "
-    "(lowest to highest) over seeds. Seconds per training step of stage 1 / stage 2, several trainings side by side. "
-    "The baseline was trained without gaze on the same data, steps and seeds, with the default places of LoRA; what is "
-    "trained of it includes a calibrator that no map ever reaches."
+    "Metrics: mean over captions and seeds, and in brackets the change from the baseline with its 95% interval and p, "
+    "clustered by image and participant after averaging over seeds; p after Holm's correction over the metrics of the "
+    "row. Loss: mean of the last tenth of the steps, mean (lowest to highest) over seeds. Seconds per training step of "
+    "stage 1 / stage 2, several trainings side by side. The baseline was trained without gaze on the same data, steps "
+    "and seeds, with the default places of LoRA; what is trained of it includes a calibrator that no map ever reaches."
 )
-_FIRST_NOTE = "Difference from the first variant with its 95% interval, clustered as above."
+_FIRST_NOTE = "Difference from the first variant with its 95% interval and p, clustered and corrected as above."
 _CONTROL_NOTE = (
-    "The trained model under each control, and in brackets the change from its true maps. p(words looked at): mean "
-    "probability of the names of the looked-at things where the person said them. For moved maps the names are those "
-    "of the things that the map was moved to."
+    "The trained model under each control, and in brackets the change from its true maps, with p as above. p(words "
+    "looked at): mean probability of the names of the looked-at things where the person said them; the p of its change "
+    "is not corrected, and not among those of its row. For moved maps the names are those of the things that the map "
+    "was moved to."
 )
 
 
@@ -144,7 +145,7 @@ def _control_table(summary: dict[str, Any], baseline: dict[str, Any]) -> str:
         rows[0].append(f"{words['none']['mean']:.3f}")
         for row in rows[1:]:
             entry = words[row[0]]
-            row.append(f"{entry['mean']:.3f} ({_change(entry['vs_none'])})")
+            row.append(f"{entry['mean']:.3f} ({_change(entry['vs_none'], 'p')})")
         if moved.NAME in words:
             rows.append([moved.NAME, *[""] * len(metrics), f"{words[moved.NAME]['mean']:.3f}"])
     last = [f"{BASELINE}, no map", *(f"{summary['metrics'][name]['baseline']:.3f}" for name in metrics)]
@@ -178,10 +179,10 @@ def _spread(entry: dict[str, float]) -> str:
     return f"{entry['mean']:.3f} ({entry['low']:.3f} to {entry['high']:.3f})"
 
 
-def _change(entry: dict[str, Any]) -> str:
+def _change(entry: dict[str, Any], test: str = "p_holm") -> str:
     if entry["ci95"] is None:
         return f"{entry['diff']:+.3f}"
-    p = "" if entry["p"] is None else f", p {_p(entry['p'])}"
+    p = "" if entry[test] is None else f", p {_p(entry[test])}"
     return f"{entry['diff']:+.3f}, {entry['ci95'][0]:+.3f} to {entry['ci95'][1]:+.3f}{p}"
 
 

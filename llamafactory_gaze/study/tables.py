@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from eval.metrics import HEADLINE
-from eval.significance import contrast
+from eval.significance import contrast, with_holm
 from llamafactory_gaze.study import words
 from llamafactory_gaze.study.definition import BASELINE
 from llamafactory_gaze.study.plan import Plan, Run
@@ -37,7 +37,8 @@ def summarise(plan: Plan, records: Sequence[dict[str, Any]]) -> list[dict[str, A
     Returns:
         variant, seeds; for the numbers of the records `mean`, `low` and `high` over the seeds (None: not known);
         `metrics` with `mean`, `low`, `high`, `vs_baseline` and (but for the first variant) `vs_first`, each `diff`,
-        `ci95` and `p`; `controls`, for each control the metrics' `mean` and `vs_none`; `words` the same; `followed`.
+        `ci95`, `p` and `p_holm`; `controls`, for each control the metrics' `mean`, `vs_none` and `vs_baseline`;
+        `words`, for each control `mean`, `names` and `vs_none` without a `p_holm`; `followed`.
     """
     summaries: list[dict[str, Any]] = []
     first: Items | None = None
@@ -57,27 +58,19 @@ def summarise(plan: Plan, records: Sequence[dict[str, Any]]) -> list[dict[str, A
         }
         if variant.name != BASELINE:
             items = _items(runs)
+            vs_baseline = _compare(items, "baseline", items, "injected")
+            vs_first = {} if first is None else _compare(first, "injected", items, "injected")
             summary["metrics"] = {
                 name: {
                     **_spread([r["metrics"][name]["new"] for r in mine]),
                     "baseline": float(items.scores["baseline"][name].mean()),
-                    "vs_baseline": _compare(items, "baseline", items, "injected", name),
-                    "vs_first": None if first is None else _compare(first, "injected", items, "injected", name),
+                    "vs_baseline": vs_baseline[name],
+                    "vs_first": vs_first.get(name),
                 }
-                for name in HEADLINE
-                if name in items.scores["injected"]
+                for name in vs_baseline
             }
             summary["controls"] = {
-                control: {
-                    name: {
-                        "mean": float(items.scores[control][name].mean()),
-                        "vs_none": _compare(items, "injected", items, control, name),
-                        "vs_baseline": _compare(items, "baseline", items, control, name),
-                    }
-                    for name in summary["metrics"]
-                }
-                for control in items.scores
-                if control not in ("baseline", "injected")
+                control: _control(items, control) for control in items.scores if control not in ("baseline", "injected")
             }
             if first is None:
                 first = items
@@ -119,9 +112,28 @@ def _items(runs: Sequence[Run]) -> Items:
     return Items(scores, [row["image_id"] for row in rows], None if None in people else people)
 
 
-def _compare(base: Items, base_system: str, new: Items, new_system: str, metric: str) -> dict[str, Any]:
-    found = contrast(base.scores[base_system][metric], new.scores[new_system][metric], new.images, new.participants)
-    return {"diff": found.diff, "ci95": found.ci95, "p": found.p_two_way}
+def _control(items: Items, control: str) -> dict[str, dict[str, Any]]:
+    vs_none = _compare(items, "injected", items, control)
+    vs_baseline = _compare(items, "baseline", items, control)
+    return {
+        name: {
+            "mean": float(items.scores[control][name].mean()),
+            "vs_none": vs_none[name],
+            "vs_baseline": vs_baseline[name],
+        }
+        for name in vs_none
+    }
+
+
+def _compare(base: Items, base_system: str, new: Items, new_system: str) -> dict[str, dict[str, Any]]:
+    """For each metric `diff`, `ci95`, `p`, and `p_holm`: after Holm's correction over the metrics."""
+    old_scores, new_scores = base.scores[base_system], new.scores[new_system]
+    names = [name for name in HEADLINE if name in new_scores]
+    family = with_holm(contrast(old_scores[name], new_scores[name], new.images, new.participants) for name in names)
+    return {
+        name: {"diff": found.diff, "ci95": found.ci95, "p": found.p_two_way, "p_holm": found.p_holm}
+        for name, found in zip(names, family, strict=True)
+    }
 
 
 def _words(plan: Plan, runs: Sequence[Run]) -> dict[str, Any]:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from statsmodels.stats.multitest import multipletests
 
+from eval.report.formatting import p_value
 from eval.significance import contrast
 from llamafactory_gaze.demo.run import RECIPES
 from llamafactory_gaze.study.definition import read_study
@@ -40,7 +42,7 @@ ADVANTAGE = {"baseline": 0.0, "injected": 0.3, "off": 0.05}
 class Made:
     """A study's folder with made-up scores, and these scores."""
 
-    def __init__(self, folder: Path, participants: bool = True) -> None:
+    def __init__(self, folder: Path, participants: bool = True, second_better: float = 0.1) -> None:
         rng = np.random.default_rng(0)
         (folder / "study.yaml").write_text(f"recipes: {RECIPES}\n{STUDY}")
         (folder / "data").mkdir()
@@ -58,7 +60,7 @@ class Made:
         self.records = []
         for run in self.plan.runs:
             name, seed = run.variant.name, run.seed
-            better = 0.1 if name == "second" else 0.0
+            better = second_better if name == "second" else 0.0
             for system, advantage in ADVANTAGE.items():
                 for metric in METRICS:
                     noise = rng.normal(advantage + better, 0.05, len(ROWS))
@@ -196,6 +198,21 @@ def test_controls_are_compared_with_the_true_maps_and_the_baseline(made, metric)
         assert found["vs_none"]["diff"] == pytest.approx(-0.25, abs=0.05)
         made.assert_contrast(found["vs_none"], made.average(name, "injected", metric), off)
         made.assert_contrast(found["vs_baseline"], made.average(name, "baseline", metric), off)
+
+
+def test_p_is_corrected_over_the_metrics_of_a_row_and_stands_so_in_the_tables(tmp_path):
+    made = Made(tmp_path, second_better=0.02)
+    summaries, text = made.summarise(), made.written()
+    second = summaries["second"]
+    for rows, name in ((second["metrics"], "vs_first"), (second["controls"]["off"], "vs_none")):
+        found = [rows[metric][name] for metric in METRICS]
+        corrected = multipletests([entry["p"] for entry in found], method="holm")[1]
+        assert [entry["p_holm"] for entry in found] == pytest.approx(list(corrected))
+    change = second["metrics"]["rougeL"]["vs_first"]
+    assert p_value(change["p_holm"]) != p_value(change["p"])
+    low, high = change["ci95"]
+    assert f"| {change['diff']:+.3f}, {low:+.3f} to {high:+.3f}, p = {p_value(change['p_holm'])} |" in text
+    assert text.count("Holm's correction") == 1 and "p_holm" not in second["words"]["off"]["vs_none"]
 
 
 def test_a_metric_that_could_not_be_had_is_left_out(made):
