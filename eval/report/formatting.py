@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from markupsafe import Markup
+
+from eval.metrics import LABELS
 
 
 DASH = "\N{EN DASH}"
@@ -45,6 +49,13 @@ def p_value(value: float | None) -> str:
     if value < 0.001:
         return f"{value:.1e}".replace("e-0", "e-")
     return f"{value:.2f}" if value >= 0.095 else f"{value:.2g}"
+
+
+def metric_label(name: str, entry: Mapping[str, Any]) -> str:
+    """The name of a metric; METEOR says which `implementation` it is: METEOR (Java)."""
+    if name == "meteor" and entry["implementation"]:
+        return f"METEOR ({entry['implementation'].split()[0]})"
+    return LABELS[name]
 
 
 def capitalised(name: str) -> str:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from eval.metrics import HEADLINE, LABELS
 from eval.report.clustering import clustering
-from eval.report.formatting import DASH, capitalised, interval, p_value, percent, score, share, signed
+from eval.report.formatting import DASH, capitalised, interval, metric_label, p_value, percent, score, share, signed
 from eval.report.pages import shown_metrics
 
 
@@ -78,7 +78,7 @@ def _overall(title: str, reference: str, system: str, metrics: dict[str, Any], s
     for name in shown:
         entry = metrics[name]
         table.add_row(
-            _label(name, entry),
+            metric_label(name, entry),
             *(score(entry["base"]), score(entry["new"]), percent(entry["pct"]), interval(entry["pct_ci95"])),
             *(p_value(entry["p_two_way"]), p_value(entry["p_naive"])),
         )
@@ -96,7 +96,7 @@ def _other_tests(title: str, metrics: dict[str, Any], shown: list[str]) -> Table
     for name in shown:
         entry = metrics[name]
         table.add_row(
-            _label(name, entry),
+            metric_label(name, entry),
             *(p_value(entry[test]) for test in ("p_two_way", "p_image_flip", "p_mixed", "p_naive", "p_naive_wilcoxon")),
             *(signed(entry["dz"]), share(entry["win_rate"]), score(entry["mde"])),
         )
@@ -109,7 +109,7 @@ def _people(results: dict[str, Any], shown: list[str]) -> Table:
         people = results["human"][name]
         ends = people["ci95"]
         span = DASH if ends is None else f"{score(ends[0])} to {score(ends[1])}"
-        table.add_row(_label(name, results["metrics"][name]), score(people["mean"]), span, str(people["n"]))
+        table.add_row(metric_label(name, results["metrics"][name]), score(people["mean"]), span, str(people["n"]))
     return table
 
 
@@ -135,15 +135,8 @@ def _control(name: str, metrics: dict[str, Any], reference: str, main: str, show
         entry = metrics[metric]
         below, above = entry["vs_reference"], entry["main_vs"]
         table.add_row(
-            _label(metric, below),
+            metric_label(metric, below),
             *(score(entry["mean"]), percent(below["pct"]), p_value(below["p_two_way"])),
             *(percent(above["pct"]), p_value(above["p_two_way"])),
         )
     return table
-
-
-def _label(name: str, entry: dict[str, Any]) -> str:
-    """The name of a metric; METEOR says which implementation it is."""
-    if name == "meteor" and entry["implementation"]:
-        return f"METEOR ({entry['implementation'].split()[0]})"
-    return LABELS[name]

@@ -56,7 +56,8 @@ def draw_metrics(summaries: Sequence[dict[str, Any]], target: Path) -> None:
             seeds = [entry["low"] - entry["baseline"], entry["high"] - entry["baseline"]]
             axis.plot(seeds, [y, y], "|", color="0.3", markersize=9)
         axis.axvline(0, color="0.6", linewidth=1)
-        axis.set(title=LABELS[name], xlim=_with_zero(axis.get_xlim()))
+        axis.set_xlim(_with_zero(axis.get_xlim()))
+        axis.set_title(_title(name, shown[0]["metrics"][name]), fontsize=9)
         axis.tick_params(left=False)
         axis.spines[["top", "right", "left"]].set_visible(False)
     axes[0].set_yticks(range(len(shown)), [summary["variant"] for summary in shown])
@@ -75,11 +76,11 @@ def draw_controls(summary: dict[str, Any], baseline: dict[str, Any], target: Pat
         if name == "words":
             values = [summary["words"]["none"]["mean"], *(summary["words"][c]["mean"] for c in controls)]
             values.append(baseline["words"]["none"]["mean"])
-            axis.set_title("p(words looked at)", fontsize=11)
+            axis.set_title("p(words looked at)", fontsize=9)
         else:
             entry = summary["metrics"][name]
             values = [entry["mean"], *(controls[c][name]["mean"] for c in controls), entry["baseline"]]
-            axis.set_title(LABELS[name], fontsize=11)
+            axis.set_title(_title(name, entry), fontsize=9)
         colours = ["C0"] + ["C1"] * len(controls) + ["0.6"]
         axis.barh(range(len(values)), values, color=colours)
         for y, value in enumerate(values):
@@ -126,6 +127,11 @@ def draw_moved(plan: Plan, record: dict[str, Any], target: Path) -> None:
         f"One picture, two maps, two captions: {record['variant']}, seed {record['seed']}{simulated}", fontsize=11
     )
     save_figure(figure, target, dpi=110)
+
+
+def _title(name: str, entry: dict[str, Any]) -> str:
+    """A metric, and what computed it: the level of METEOR and CS depends on it."""
+    return "\n".join([LABELS[name], *wrap(entry["implementation"], 28)])
 
 
 def _with_zero(limits: tuple[float, float]) -> tuple[float, float]:

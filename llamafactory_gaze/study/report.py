@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from eval.metrics import LABELS
-from eval.report.formatting import DASH, p_value
+from eval.report.formatting import DASH, metric_label, p_value
 from llamafactory_gaze.steps import write_whole
 from llamafactory_gaze.study import figures, moved
 from llamafactory_gaze.study.definition import BASELINE
@@ -57,7 +57,7 @@ def _markdown(
     if variants and baseline is not None:
         parts += _results(plan, variants, baseline)
     parts += _failures(records)
-    parts += ["## What the numbers rest on", _about(plan, about)]
+    parts += ["## What the numbers rest on", _about(plan, about, variants)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -99,9 +99,9 @@ _CONTROL_NOTE = (
 
 
 def _main_table(variants: list[dict[str, Any]], baseline: dict[str, Any]) -> str:
-    metrics = list(variants[0]["metrics"])
+    metrics = variants[0]["metrics"]
     head = ["variant", "seeds", "parameters added", "trained (stage 1 / 2)", "s per step (1 / 2)", "loss, stage 1"]
-    head += ["loss, stage 2", *(LABELS[name] for name in metrics)]
+    head += ["loss, stage 2", *_labels(metrics)]
     rows = []
     for summary in (baseline, *variants):
         row = [
@@ -116,7 +116,7 @@ def _main_table(variants: list[dict[str, Any]], baseline: dict[str, Any]) -> str
         ]
         for name in metrics:
             if summary is baseline:
-                row.append(f"{variants[0]['metrics'][name]['baseline']:.3f}")
+                row.append(f"{metrics[name]['baseline']:.3f}")
             else:
                 entry = summary["metrics"][name]
                 row.append(f"{entry['mean']:.3f} ({_change(entry['vs_baseline'])})")
@@ -125,18 +125,18 @@ def _main_table(variants: list[dict[str, Any]], baseline: dict[str, Any]) -> str
 
 
 def _first_table(variants: list[dict[str, Any]]) -> str:
-    metrics = list(variants[0]["metrics"])
+    metrics = variants[0]["metrics"]
     rows = [
         [summary["variant"], *(_change(summary["metrics"][name]["vs_first"]) for name in metrics)]
         for summary in variants[1:]
     ]
-    return _table(["variant", *(LABELS[name] for name in metrics)], rows)
+    return _table(["variant", *_labels(metrics)], rows)
 
 
 def _control_table(summary: dict[str, Any], baseline: dict[str, Any]) -> str:
-    metrics, words = list(summary["metrics"]), summary.get("words")
-    head = ["map", *(LABELS[name] for name in metrics), *(["p(words looked at)"] if words else [])]
-    rows = [["true", *(f"{summary['metrics'][name]['mean']:.3f}" for name in metrics)]]
+    metrics, words = summary["metrics"], summary.get("words")
+    head = ["map", *_labels(metrics), *(["p(words looked at)"] if words else [])]
+    rows = [["true", *(f"{entry['mean']:.3f}" for entry in metrics.values())]]
     rows += [
         [control, *(f"{entry[name]['mean']:.3f} ({_change(entry[name]['vs_none'])})" for name in metrics)]
         for control, entry in summary["controls"].items()
@@ -148,10 +148,14 @@ def _control_table(summary: dict[str, Any], baseline: dict[str, Any]) -> str:
             row.append(f"{entry['mean']:.3f} ({_change(entry['vs_none'], 'p')})")
         if moved.NAME in words:
             rows.append([moved.NAME, *[""] * len(metrics), f"{words[moved.NAME]['mean']:.3f}"])
-    last = [f"{BASELINE}, no map", *(f"{summary['metrics'][name]['baseline']:.3f}" for name in metrics)]
+    last = [f"{BASELINE}, no map", *(f"{entry['baseline']:.3f}" for entry in metrics.values())]
     if words:
         last.append(f"{baseline['words']['none']['mean']:.3f}")
     return _table(head, [*rows, last])
+
+
+def _labels(metrics: dict[str, Any]) -> list[str]:
+    return [metric_label(name, entry) for name, entry in metrics.items()]
 
 
 def _failures(records: list[dict[str, Any]]) -> list[str]:
@@ -162,15 +166,23 @@ def _failures(records: list[dict[str, Any]]) -> list[str]:
     return ["## Runs that failed", "\n".join(lines)]
 
 
-def _about(plan: Plan, about: dict[str, Any]) -> str:
+def _about(plan: Plan, about: dict[str, Any], variants: list[dict[str, Any]]) -> str:
     lines = [
         f"Command: `{about['command']}`",
         f"Model: {about['model']} ({plan.depth} blocks in the visual tower)",
         f"Data: {about['data']}",
         f"Recipes: {about['recipes']}; what each run sets besides is in `study.json`",
+        *(f"Metrics: {_implementations(summary['metrics'])}" for summary in variants[:1]),
         f"Versions: {', '.join(f'{name} {number}' for name, number in about['versions'].items())}",
     ]
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _implementations(metrics: dict[str, Any]) -> str:
+    found: dict[str, list[str]] = {}
+    for name, entry in metrics.items():
+        found.setdefault(entry["implementation"], []).append(LABELS[name])
+    return "; ".join(f"{', '.join(labels)} ({implementation})" for implementation, labels in found.items())
 
 
 def _spread(entry: dict[str, float]) -> str:

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from eval.metrics import HEADLINE
+from eval.metrics import HEADLINE, LABELS
 from eval.significance import contrast, with_holm
 from llamafactory_gaze.study import words
-from llamafactory_gaze.study.definition import BASELINE
+from llamafactory_gaze.study.definition import BASELINE, StudyError
 from llamafactory_gaze.study.plan import Plan, Run
 
 
@@ -36,10 +36,14 @@ def summarise(plan: Plan, records: Sequence[dict[str, Any]]) -> list[dict[str, A
 
     Returns:
         variant, seeds; for the numbers of the records `mean`, `low` and `high` over the seeds (None: not known);
-        `metrics` with `mean`, `low`, `high`, `vs_baseline` and (but for the first variant) `vs_first`, each `diff`,
-        `ci95`, `p` and `p_holm`; `controls`, for each control the metrics' `mean`, `vs_none` and `vs_baseline`;
-        `words`, for each control `mean`, `names` and `vs_none` without a `p_holm`; `followed`.
+        `metrics` with `implementation`, `mean`, `low`, `high`, `vs_baseline` and (but for the first variant)
+        `vs_first`, each `diff`, `ci95`, `p` and `p_holm`; `controls`, for each control the metrics' `mean`, `vs_none`
+        and `vs_baseline`; `words`, for each control `mean`, `names` and `vs_none` without a `p_holm`; `followed`.
+
+    Raises:
+        StudyError: a metric was computed in different ways in different comparisons.
     """
+    _refuse_mixed_metrics(plan, records)
     summaries: list[dict[str, Any]] = []
     first: Items | None = None
     for variant in (plan.study.baseline, *plan.study.variants):
@@ -62,6 +66,7 @@ def summarise(plan: Plan, records: Sequence[dict[str, Any]]) -> list[dict[str, A
             vs_first = {} if first is None else _compare(first, "injected", items, "injected")
             summary["metrics"] = {
                 name: {
+                    "implementation": mine[0]["metrics"][name]["implementation"],
                     **_spread([r["metrics"][name]["new"] for r in mine]),
                     "baseline": float(items.scores["baseline"][name].mean()),
                     "vs_baseline": vs_baseline[name],
@@ -83,6 +88,22 @@ def summarise(plan: Plan, records: Sequence[dict[str, Any]]) -> list[dict[str, A
             }
         summaries.append(summary)
     return summaries
+
+
+def _refuse_mixed_metrics(plan: Plan, records: Sequence[dict[str, Any]]) -> None:
+    """What computes a metric depends on what was installed when the comparison was made: METEOR on Java, for one."""
+    compared = [record for record in records if record["failed"] is None and record["variant"] != BASELINE]
+    for name in HEADLINE:
+        ways: dict[str | None, str] = {}  # signature -> what it is, and the first run that has it
+        for record in compared:
+            entry = record["metrics"][name]
+            run = f"{record['variant']}, seed {record['seed']}"
+            ways.setdefault(entry["signature"], f"{entry['implementation'] or 'no scores'} in {run}")
+        if len(ways) > 1:
+            raise StudyError(
+                f"{LABELS[name]} was not computed in the same way in all comparisons ({'; '.join(ways.values())}): "
+                f"delete {plan.output}/*/seed*/report and call the study again, which compares anew and trains nothing."
+            )
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:

@@ -1,23 +1,32 @@
 """Runs taken together: two seeds of made-up scores on disk, against the same numbers computed here with numpy."""
 
 import json
+import re
+import shutil
+from glob import glob
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from rich.console import Console
 from statsmodels.stats.multitest import multipletests
 
+from eval.metrics import HEADLINE
 from eval.report.formatting import p_value
 from eval.significance import contrast
+from llamafactory_gaze import steps
 from llamafactory_gaze.demo.run import RECIPES
-from llamafactory_gaze.study.definition import read_study
+from llamafactory_gaze.steps import run_steps
+from llamafactory_gaze.study import figures
+from llamafactory_gaze.study.definition import StudyError, read_study
 from llamafactory_gaze.study.plan import Plan
 from llamafactory_gaze.study.report import write_report
 from llamafactory_gaze.study.tables import summarise
 
 
 SEEDS = (1, 2, 3)
-METRICS = ("rougeL", "cs_f1")
+METRICS = ("meteor", "rougeL", "cs_f1")
 ROWS = [(f"image{i}", f"p{j}") for i in range(6) for j in range(4)]
 IMAGES, PEOPLE = [image for image, _ in ROWS], [person for _, person in ROWS]
 THINGS = ("red cup", "blue car")
@@ -76,7 +85,7 @@ class Made:
         lines = []
         for number, (image, person) in enumerate(ROWS):
             scores = {
-                system: {"meteor": None} | {m: self.scores[name, seed, system, m][number] for m in METRICS}
+                system: {"rouge2": None} | {m: self.scores[name, seed, system, m][number] for m in METRICS}
                 for system in ADVANTAGE
             }
             participant = person if self.people else None
@@ -105,7 +114,11 @@ class Made:
         }
         if name != "baseline":
             means = {metric: float(self.scores[name, seed, "injected", metric].mean()) for metric in METRICS}
-            record["metrics"] = {metric: {"new": mean} for metric, mean in means.items()}
+            record["metrics"] = {
+                metric: {"new": means.get(metric), "implementation": None, "signature": None} for metric in HEADLINE
+            }
+            for metric in METRICS:
+                record["metrics"][metric] |= {"implementation": f"{metric} by hand", "signature": f"impl:{metric}-1"}
             record["followed"] = {"pairs": 12, "share": 0.25 * seed, "went": []}
         return record
 
@@ -213,6 +226,70 @@ def test_p_is_corrected_over_the_metrics_of_a_row_and_stands_so_in_the_tables(tm
     low, high = change["ci95"]
     assert f"| {change['diff']:+.3f}, {low:+.3f} to {high:+.3f}, p = {p_value(change['p_holm'])} |" in text
     assert text.count("Holm's correction") == 1 and "p_holm" not in second["words"]["off"]["vs_none"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "label", "other"),
+    [
+        ("meteor", "METEOR", {"implementation": "NLTK METEOR", "signature": "impl:nltk-3.9"}),
+        ("cs_f1", "CS-F1", {"signature": "impl:cs_f1-2"}),
+        ("cs_f1", "CS-F1", {"new": None, "implementation": None, "signature": None}),
+    ],
+)
+@pytest.mark.parametrize("odd", [("first", 2), ("second", 1)])
+def test_metrics_of_different_implementations_are_neither_averaged_nor_compared(made, metric, label, other, odd):
+    for record in made.records:
+        if (record["variant"], record["seed"]) == odd:
+            record["metrics"][metric] |= other
+    with pytest.raises(StudyError) as refused:
+        made.summarise()
+    text = str(refused.value)
+    assert text.startswith(f"{label} was not computed in the same way in all comparisons ({metric} by hand in first, ")
+    assert f"in {odd[0]}, seed {odd[1]})" in text and f"{made.plan.output}/*/seed*/report" in text
+    for record in made.records:
+        if (record["variant"], record["seed"]) == odd:
+            record["failed"] = "ended with code 1"
+    assert set(made.summarise()) == {"baseline", "first", "second"}
+
+
+def test_after_the_folders_named_there_are_deleted_only_the_comparisons_are_made_again(made, monkeypatch):
+    made.records[-1]["metrics"]["meteor"]["signature"] = "impl:nltk-3.9"
+    with pytest.raises(StudyError) as refused:
+        made.summarise()
+    (pattern,) = re.findall(r"delete (\S+) and", str(refused.value))
+
+    def pretend(command, log, *rest):
+        (step,) = (step for step in made.plan.steps() if step.log == log)
+        step.result.mkdir(parents=True, exist_ok=True)
+        called.append(step.name)
+
+    called: list[str] = []
+    monkeypatch.setattr(steps, "call", pretend)
+    run_steps(made.plan.steps(), 1, Console(quiet=True), False)
+    assert len(called) == len(made.plan.steps())
+    called.clear()
+    for folder in glob(pattern):
+        shutil.rmtree(folder)
+    run_steps(made.plan.steps(), 1, Console(quiet=True), False)
+    assert sorted(called) == [f"{name}/seed{seed}/compare" for name in ("first", "second") for seed in SEEDS]
+
+
+def test_the_report_says_what_computed_each_metric(made, monkeypatch):
+    for record in made.records:
+        if "metrics" in record:
+            record["metrics"]["meteor"]["implementation"] = "Java METEOR 1.5, PTB tokens"
+    titles = []
+    monkeypatch.setattr(figures, "save_figure", lambda figure, *_, **__: titles.append(titles_of(figure)))
+    text = made.written()
+    assert "- Metrics: METEOR (Java METEOR 1.5, PTB tokens); ROUGE-L (rougeL by hand); CS-F1 (cs_f1 by hand)\n" in text
+    heads = [line for line in text.splitlines() if line.startswith(("| variant |", "| map |"))]
+    assert len(heads) == 4 and all("| METEOR (Java) | ROUGE-L | CS-F1 |" in head for head in heads)
+    metrics = ["ROUGE-L\nrougeL by hand", "CS-F1\ncs_f1 by hand", "METEOR\nJava METEOR 1.5, PTB tokens"]
+    assert titles[1:] == [metrics, [*metrics, "p(words looked at)"], [*metrics, "p(words looked at)"]]
+
+
+def titles_of(figure: Figure) -> list[str]:
+    return [axis.get_title() for axis in figure.axes]
 
 
 def test_a_metric_that_could_not_be_had_is_left_out(made):
