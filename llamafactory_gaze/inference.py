@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -58,7 +59,8 @@ def load_model(
         device: default: the first GPU, or the CPU where there is none.
 
     Returns:
-        the model in evaluation mode, and its processor, which knows the model's `gaze_fusion`.
+        the model in evaluation mode, and its processor, which knows the model's `gaze_fusion`, and scales images down
+        as the training of the last adapter did.
 
     Raises:
         InferenceError: no such model, a part of one, no Qwen2.5-VL, a model without gaze, or adapters that carry no
@@ -85,6 +87,8 @@ def load_model(
             "adapters in the order of training, stage 1 first."
         )
     processor = Qwen2_5_VLGazeProcessor.from_stock(processor, config.vision_config.gaze_fusion)
+    if adapters and (pixels := _trained_pixels(Path(adapters[-1]))) is not None:
+        processor.image_max_pixels = pixels
     return _ready(loaded, device), processor
 
 
@@ -201,6 +205,15 @@ def _load(kind: Any, model: Source, **options: Any) -> tuple[Any, Any, list[str]
             f"The model {model} is not complete: it lacks {len(lacking)} weights, such as {lacking[0]}."
         )
     return loaded, processor, missing
+
+
+def _trained_pixels(adapter: Path) -> int | None:
+    """`image_max_pixels` of an adapter's training, which saved its processor beside the weights."""
+    try:
+        pixels = json.loads((adapter / "processor_config.json").read_text(encoding="utf-8"))["image_max_pixels"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return pixels if isinstance(pixels, int) else None
 
 
 def _check_weights(tuned: PeftModel, adapter: str) -> None:

@@ -32,7 +32,7 @@ def remade(
     value = checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
     place, shape = value.data_ptr(), value.shape
     kind = value.device.type
-    autocast = {"dtype": torch.get_autocast_dtype(kind), "enabled": torch.is_autocast_enabled(kind)}
+    dtype, enabled = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
 
     def pack(tensor: Tensor) -> Tensor | None:
         # Not the tensor itself: the graph would hold what holds the graph.
@@ -41,7 +41,7 @@ def remade(
     def unpack(kept: Tensor | None) -> Tensor:
         if kept is not None:
             return kept
-        with torch.no_grad(), torch.autocast(kind, **autocast, cache_enabled=False):
+        with torch.no_grad(), torch.autocast(kind, dtype, enabled, cache_enabled=False):
             return function(*inputs)
 
     return value, saved_tensors_hooks(pack, unpack)

@@ -66,6 +66,17 @@ def test_adapters_are_merged_one_after_the_other(trained):
     assert (without_stage2 - expected).abs().max() > 0.01
 
 
+def test_images_are_as_large_as_in_the_training_of_the_adapters(trained, tmp_path):
+    stage2 = tmp_path / "stage2"
+    shutil.copytree(trained[1], stage2)
+    processor = make_processor()
+    processor.image_max_pixels = 28 * 28 * 6
+    processor.save_pretrained(stage2)
+    _, found = load_model(BASE_MODEL, [trained[0], stage2])
+    assert found.image_max_pixels == 28 * 28 * 6
+    assert load_model(BASE_MODEL, trained[:2])[1].image_max_pixels == make_processor().image_max_pixels
+
+
 def test_an_exported_model_needs_no_adapter(exported):
     folder = exported("score_modulation")
     model, processor = load_model(folder, dtype=torch.bfloat16, device="cpu")

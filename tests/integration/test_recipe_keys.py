@@ -135,6 +135,28 @@ def test_an_exchange_of_maps_needs_a_data_set(ablation):
         assert get_infer_args({**keys, "gaze_ablation": allowed})[0].gaze.gaze_ablation == allowed
 
 
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_fsdp_of_accelerate_launch_is_as_that_of_a_recipe(registry, monkeypatch, version):
+    prepared = []
+    monkeypatch.setattr("llamafactory_gaze.integration.fsdp.prepare_fsdp2", prepared.append)
+    for name, value in (("ACCELERATE_USE_FSDP", "true"), ("FSDP_VERSION", version), ("FSDP_STATE_DICT_TYPE", "x")):
+        monkeypatch.setenv(name, value)  # as accelerate does for the configuration that it was given
+    if version == "1":
+        with pytest.raises(ValueError, match="Gaze models train under FSDP 2, not FSDP 1"):
+            parse(registry)
+    else:
+        parse(registry)
+    assert len(prepared) == (version == "2")
+
+
+def test_a_chat_and_an_export_see_images_as_large_as_training_does():
+    pixels = {
+        path.name: yaml.safe_load(path.read_text()).get("image_max_pixels")
+        for path in (ROOT / "yaml_recipes").glob("*.yaml")
+    }
+    assert len(set(pixels.values())) == 1, pixels
+
+
 def test_recipes_without_gaze_carry_nothing_of_it(registry):
     model_args, data_args, _, finetuning_args, _ = parse(registry, template="qwen2_vl", lora_target="all")
     assert model_args.gaze is None and data_args.gaze is None
