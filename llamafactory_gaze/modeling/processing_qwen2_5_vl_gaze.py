@@ -8,9 +8,9 @@
         add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt",
     )
 
-What comes out is what LLaMA-Factory's plug-in (`integration/mm_plugin.py`) makes of the same images, maps and prompt; but
-for images that are stored turned (EXIF), which transformers turns and LLaMA-Factory does not. `llamafactory-gaze validate`
-refuses those.
+What comes out is what LLaMA-Factory's plug-in (`integration/mm_plugin.py`) makes of the same images, maps and prompt.
+Images that are stored turned (EXIF) are the exception: transformers turns them, LLaMA-Factory does not, and
+`llamafactory-gaze validate` refuses them.
 """
 
 from __future__ import annotations
