@@ -67,17 +67,21 @@ def test_flash_attention_gives_what_sdpa_gives(gaze):
 
 
 @needs_flash
+@pytest.mark.parametrize("trained", [torch.bfloat16, torch.float32], ids=str)
 @pytest.mark.parametrize("reentrant", [True, False])
-def test_checkpointed_gradients_are_those_without(reentrant):
+def test_checkpointed_gradients_are_those_without(reentrant, trained):
+    """With the trained weights in float32, as LLaMA-Factory has them with `bf16: true`, under autocast."""
     found = []
     for checkpointing in (False, True):
         tower, (values, grid) = make_tower("flash_attention_2"), make_input()
         tower.requires_grad_(False)
-        tower.blocks[28].calibrator.requires_grad_(True)
+        tower.blocks[28].calibrator.requires_grad_(True).to(trained)
         if checkpointing:
             tower.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": reentrant})
         tower.train()
-        tower(values, grid).pooler_output.float().square().mean().backward()
+        with torch.autocast("cuda", torch.bfloat16, enabled=trained is torch.float32):
+            output = tower(values, grid).pooler_output
+        output.float().square().mean().backward()
         found.append(torch.cat([p.grad.float().flatten() for p in tower.blocks[28].calibrator.parameters()]))
     assert (found[0] - found[1]).norm() < 0.05 * found[0].norm()
 

@@ -89,3 +89,22 @@ def test_gradients_come_back_through_it(stock_checkpoint, flash_attention, check
         found[name] = torch.cat([p.grad.float().flatten() for p in tower.blocks[2].calibrator.parameters()])
     difference = (found["sdpa"] - found["flash_attention_2"]).norm()
     assert difference < 0.05 * found["sdpa"].norm()  # bfloat16
+
+
+@pytest.mark.parametrize("gaze", [{}, {"gaze_query": "global"}, {"gaze_norm": "post"}, {"gaze_rope": True}], ids=str)
+def test_weights_trained_in_float32_reach_the_kernel_in_half_precision(stock_checkpoint, flash_attention, gaze):
+    """As LLaMA-Factory has them with `bf16: true`: autocast around the forward pass, gradients in float32."""
+    tower = tower_of(stock_checkpoint, **gaze)
+    tower.requires_grad_(False)
+    calibrator = tower.blocks[2].calibrator.float().requires_grad_(True)
+    found = []
+    for attention in ("sdpa", "flash_attention_2"):
+        tower.config._attn_implementation = attention
+        tower.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            output = images(tower)
+        output.square().mean().backward()
+        assert {weight.grad.dtype for weight in calibrator.parameters()} == {torch.float32}
+        found.append(torch.cat([weight.grad.flatten() for weight in calibrator.parameters()]))
+    assert CALLS
+    assert (found[1] - found[0]).norm() < 0.05 * found[0].norm()
