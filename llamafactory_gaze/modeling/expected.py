@@ -18,6 +18,7 @@ EXPECTED = {
     "transformers.image_transforms": ("to_pil_image",),
     "transformers.image_utils": ("load_image",),
     "transformers.initialization": ("zeros_",),
+    "transformers.integrations": ("is_deepspeed_zero3_enabled",),
     "transformers.modeling_outputs": ("BaseModelOutputWithPooling",),
     "transformers.modeling_utils": ("ALL_ATTENTION_FUNCTIONS.get_interface", "PreTrainedModel._from_config"),
     "transformers.models.auto.configuration_auto": ("CONFIG_MAPPING._mapping", "CONFIG_MAPPING._modules"),
