@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp import is_autocast_available
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
@@ -32,7 +33,8 @@ def remade(
     value = checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
     place, shape = value.data_ptr(), value.shape
     kind = value.device.type
-    dtype, enabled = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
+    known = is_autocast_available(kind)  # the meta device has none
+    dtype, enabled = (torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)) if known else (None, False)
 
     def pack(tensor: Tensor) -> Tensor | None:
         # Not the tensor itself: the graph would hold what holds the graph.
@@ -41,7 +43,8 @@ def remade(
     def unpack(kept: Tensor | None) -> Tensor:
         if kept is not None:
             return kept
-        with torch.no_grad(), torch.autocast(kind, dtype, enabled, cache_enabled=False):
+        as_before = torch.autocast(kind, dtype, enabled, cache_enabled=False) if known else nullcontext()
+        with torch.no_grad(), as_before:
             return function(*inputs)
 
     return value, saved_tensors_hooks(pack, unpack)
