@@ -176,6 +176,11 @@ def _paths(value: Any) -> Iterator[str]:
         yield value
 
 
+def listed(value: Any) -> list[Any]:
+    """A column of images, maps or videos as a list: LLaMA-Factory takes a single one without its brackets, or null."""
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
 def read_rows(file: Path) -> Iterator[Any]:
     """Yield the rows of a JSON, JSON Lines or Parquet file, one after the other.
 

@@ -26,7 +26,7 @@ from pathlib import Path, PurePath
 from typing import Any
 from uuid import uuid4
 
-from llamafactory_gaze.data.entries import Entry, find_groups, read_rows
+from llamafactory_gaze.data.entries import Entry, find_groups, listed, read_rows
 from llamafactory_gaze.data.folders import building_beside, refuse_others_files, replace_folder
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.data.validation.files import Locator
@@ -232,7 +232,7 @@ class _Source:
             raise DataError(f"The entry {entry.name} has videos, which this command cannot embed yet.")
         columns, rows = entry.columns, []
         for where, row in self._numbered(entry):
-            images, maps = (_listed(row.get(column)) for column in (columns.images, columns.saliencies))
+            images, maps = (listed(row.get(column)) for column in (columns.images, columns.saliencies))
             for image, saliency in zip(images, maps, strict=False):
                 if image is not None and saliency is not None:
                     key = self._identity(image, "image", where)
@@ -249,7 +249,7 @@ class _Source:
         columns = entry.columns
         for where, row in self._numbered(entry):
             pictures = {
-                column: [self._embedded(one, role, where) for one in _listed(row[column])]
+                column: [self._embedded(one, role, where) for one in listed(row[column])]
                 for column, role in ((columns.images, "image"), (columns.saliencies, "map"))
                 if row.get(column) is not None
             }
@@ -320,10 +320,6 @@ def _personal(record: Mapping[str, Any]) -> str | None:
     if record.get("fewest_people") == 1:
         return f"{len(record['of_one_person'])} of them hold one person's gaze, listed in {SPLITS_FILE}"
     return None
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _content(entry: Any) -> Any:

@@ -207,7 +207,4 @@ def rows_of_test(dataset_dir: Path, name: str) -> list[dict[str, Any]]:
     if not file.is_file() or file.suffix not in (".json", ".jsonl"):
         raise typer.BadParameter(f"{info}, {name}: `file_name` must be a .json or .jsonl file; found {file}.")
     text = file.read_text(encoding="utf-8")
-    rows: list[dict[str, Any]] = (
-        json.loads(text) if file.suffix == ".json" else [json.loads(line) for line in text.splitlines() if line]
-    )
-    return rows
+    return json.loads(text) if file.suffix == ".json" else [json.loads(line) for line in text.splitlines() if line]

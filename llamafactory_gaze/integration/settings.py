@@ -5,7 +5,6 @@ trained with (in peft's own field `auto_mapping`), a recipe that uses it need no
 something else is refused.
 """
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from peft import PeftConfig
 
 import llamafactory_gaze
 from llamafactory_gaze.data.places import brief, require_file
+from llamafactory_gaze.data.provenance import file_sha256
 from llamafactory_gaze.export.whole import check_weights
 from llamafactory_gaze.integration.arguments import TEMPLATE, GazeArguments
 from llamafactory_gaze.modeling.configuration import GAZE_DEFAULTS, GAZE_FIELDS, PRESETS, Qwen2_5_VLGazeConfig
@@ -109,10 +109,7 @@ def adapter_settings(adapter: str, model_args: Any) -> dict[str, Any]:
 def weights_digest(adapter: str, model_args: Any) -> str | None:
     """The SHA-256 of an adapter's weights; None where it is not on this disk."""
     file = Path(adapter, model_args.adapter_folder or "") / WEIGHTS
-    if not file.is_file():
-        return None
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    return file_sha256(file) if file.is_file() else None
 
 
 def _check_order(model_args: Any, gaze_model: bool) -> None:
@@ -125,12 +122,17 @@ def _check_order(model_args: Any, gaze_model: bool) -> None:
         ValueError: an adapter was trained after others than those that come before it here.
     """
     adapters = model_args.adapter_name_or_path or []
-    digests = [weights_digest(adapter, model_args) for adapter in adapters]
+    digests = [weights_digest(adapter, model_args) for adapter in adapters[:-1]]  # of those that others come after
     for place, adapter in enumerate(adapters):
         record = _read_record(adapter, model_args) or {}
         trained_after = record.get("after")
         if trained_after is None:  # an adapter of an earlier version
             continue
+        if not isinstance(trained_after, list):
+            raise ValueError(
+                f"The gaze settings in {adapter}/adapter_config.json are damaged (`after: {trained_after!s:.60}`). "
+                "Take the file of the training."
+            )
         expected = trained_after[len(trained_after) - place :] if gaze_model else trained_after
         unknown = any(None in pair for pair in zip(expected, digests, strict=False))
         fits = len(expected) == place and (unknown or expected == digests[:place])

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from llamafactory_gaze.data.media import frame_size
+from llamafactory_gaze.data.provenance import file_sha256
 from llamafactory_gaze.data.validation.problems import Finding
 from llamafactory_gaze.saliency.label import map_source
 from llamafactory_gaze.saliency.maps import SaliencyMapError, probe_saliency_map, read_saliency_map
@@ -87,8 +88,7 @@ def inspect_video_map(content: bytes, name: str) -> Facts:
 
 def inspect_video(path: str, name: str) -> Facts:
     """Read the header of a video file."""
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_sha256(Path(path))
     try:
         return Facts((), frame_size(path), digest)
     except ValueError as error:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llamafactory_gaze.data.entries import Entry, read_rows
+from llamafactory_gaze.data.entries import Entry, listed, read_rows
 from llamafactory_gaze.data.tables import DataError
 from llamafactory_gaze.data.validation.files import Inspector, Key, Locator, RowFiles
 from llamafactory_gaze.data.validation.problems import Finding, Problem
@@ -123,11 +123,11 @@ def _scan_row(
     findings = list(_check_types(raw, kinds))
     images, maps = [], None
     if not columns.only_videos:
-        images, maps = _listed(raw.get(columns.images)), raw.get(columns.saliencies)
+        images, maps = listed(raw.get(columns.images)), raw.get(columns.saliencies)
         findings += check_map_count("images", len(images), raw, columns.saliencies)
     videos, of_videos = [], None
     if columns.videos:
-        videos, of_videos = _listed(raw.get(columns.videos)), raw.get(columns.video_saliencies)
+        videos, of_videos = listed(raw.get(columns.videos)), raw.get(columns.video_saliencies)
         findings += check_map_count("videos", len(videos), raw, columns.video_saliencies)
     turns: Any = raw.get(columns.messages)
     of_turns = list(check_turns(turns, columns))
@@ -195,10 +195,6 @@ def _kind(value: Any) -> str:
         return "a list" + (f" of {' and '.join(inner)}" if inner else "")
     names = {bool: "true or false", int: "a number", float: "a number", str: "a text", bytes: "bytes"}
     return names.get(type(value), "an object")
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _digest(*parts: Any) -> bytes:
