@@ -19,7 +19,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
 )
 
 from llamafactory_gaze.modeling.configuration import Qwen2_5_VLGazeVisionConfig
-from llamafactory_gaze.modeling.recompute import remade
+from llamafactory_gaze.modeling.recompute import GatedSiLU, remade
 from llamafactory_gaze.modeling.segments import Segments, attend
 
 
@@ -128,15 +128,18 @@ class LeanMLP(Qwen2_5_VLMLP):
 
     def __init__(self, config: Qwen2_5_VLGazeVisionConfig, bias: bool = False) -> None:
         super().__init__(config, bias)
-        self.open_in_place = partial(silu, inplace=True) if config.hidden_act == "silu" else self.act_fn
+        self.is_silu = config.hidden_act == "silu"
+        self.open_in_place = partial(silu, inplace=True) if self.is_silu else self.act_fn
 
     def forward(self, hidden_state: Tensor) -> Tensor:
         if not torch.is_grad_enabled():
             opened = self.open_in_place(self.gate_proj(hidden_state))
             return self.down_proj(opened.mul_(self.up_proj(hidden_state)))
-        product, kept_apart = remade(self, self.product, self.gate_proj(hidden_state), self.up_proj(hidden_state))
+        product = GatedSiLU.apply if self.is_silu else self.product
+        halves = self.gate_proj(hidden_state), self.up_proj(hidden_state)
+        opened, kept_apart = remade(self, product, *halves, keeps_inputs_alone=self.is_silu)
         with kept_apart:
-            return self.down_proj(product)
+            return self.down_proj(opened)
 
     def product(self, gate: Tensor, up: Tensor) -> Tensor:
         return self.act_fn(gate) * up

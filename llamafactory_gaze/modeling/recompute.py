@@ -11,18 +11,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.amp import is_autocast_available
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.functional import silu
 from torch.utils.checkpoint import checkpoint
 
 
 def remade(
-    module: nn.Module, function: Callable[..., Tensor], *inputs: Tensor
+    module: nn.Module, function: Callable[..., Tensor], *inputs: Tensor, keeps_inputs_alone: bool = False
 ) -> tuple[Tensor, AbstractContextManager[Any]]:
     """`function(*inputs)`, of which autograd keeps the inputs alone.
 
     Args:
         module: of which this is a part. Where transformers has set its gradient checkpointing, all is kept.
         function: with nothing but its inputs and weights to go by. One that draws (dropout) is not made again.
+        keeps_inputs_alone: `function` sees to that itself.
 
     Returns:
         The value, and a context in which operations that would keep the value keep the inputs as well.
@@ -30,7 +34,10 @@ def remade(
     checkpointed = module.gradient_checkpointing and module.training
     if not torch.is_grad_enabled() or checkpointed or _draws(function):
         return function(*inputs), nullcontext()
-    value = checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
+    if keeps_inputs_alone:
+        value = function(*inputs)
+    else:
+        value = checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
     place, shape = value.data_ptr(), value.shape
     kind = value.device.type
     known = is_autocast_available(kind)  # the meta device has none
@@ -48,6 +55,23 @@ def remade(
             return function(*inputs)
 
     return value, saved_tensors_hooks(pack, unpack)
+
+
+class GatedSiLU(Function):
+    """silu(gate) * up, the middle of an MLP, whose way back takes one tensor of its width less than autograd's."""
+
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
+        """gate, up: of one shape -> the same shape."""
+        ctx.save_for_backward(gate, up)
+        return silu(gate).mul_(up)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        gate, up = ctx.saved_tensors
+        of_gate = torch.ops.aten.silu_backward(gradient * up, gate)
+        return of_gate, silu(gate).mul_(gradient)
 
 
 def _draws(function: Callable[..., Tensor]) -> bool:

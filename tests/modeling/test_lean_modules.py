@@ -48,6 +48,22 @@ def test_equal_to_the_stock_module(pair, weights, inputs, gradients):
     assert torch.equal(states, before)
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair.startswith("mlp")])
+def test_gradients_are_those_of_the_stock_mlp(pair, kind):
+    torch.manual_seed(0)
+    lean, stock = (make().to(kind) for make in PAIRS[pair])
+    stock.load_state_dict(lean.state_dict())
+    states, weights = torch.randn(37, WIDTH, dtype=kind), torch.randn(37, WIDTH, dtype=kind)
+    found, expected = (
+        torch.autograd.grad((mlp(given) * weights).sum(), [given, *mlp.parameters()])
+        for mlp, given in ((mlp, states.clone().requires_grad_()) for mlp in (lean, stock))
+    )
+    assert len(found) == 7 and all(gradient.any() for gradient in found)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.dtype == kind and torch.equal(ours, theirs)
+
+
 @pytest.mark.parametrize("gradients", [False, True])
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 def test_rotary_positions_are_the_stock_ones(kind, gradients):
