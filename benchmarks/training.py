@@ -1,17 +1,16 @@
 """A training step of the visual tower: ours against the stock tower with LoRA on the same layers.
 
-    python -m benchmarks training [--patches 1024] [--images 1] [--repeats 2]
+    python -m benchmarks training [--patches 1024] [--images 1] [--repeats 5]
 
 Both towers have the shape of Qwen2.5-VL-3B's with random weights. Both train LoRA on the MLP of block 28 and on all
 later blocks. Ours has a calibrator in block 28, trained in full, and remembers what it makes of an image before: its
-step is the mean of one at a new image and 25 at a known one, as each image of the paper is seen about 26 times. Each
-runs with and without gradient checkpointing, as LLaMA-Factory switches it on, in a process of its own. Memory is the
-largest that tensors took at once during a step at a new image, the model and its input apart.
+step is the mean of one at a new image and 25 at a known one, as each image of the paper is seen about 26 times. The
+two take turns, with and without gradient checkpointing, as LLaMA-Factory switches it on. Memory is the largest that
+tensors took at once during a step at a new image, the model and its input apart.
 """
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator
 from functools import partial
 from typing import Annotated
@@ -23,7 +22,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
 
-from benchmarks.frame import Result, in_child, seconds
+from benchmarks.frame import Result, in_child, median_seconds
 from benchmarks.frame.memory import peak_of_tensors
 from benchmarks.regazing import TOWER
 from llamafactory_gaze.modeling import Qwen2_5_VLGazeVisionTransformer
@@ -57,45 +56,54 @@ def make_tower(ours: bool, checkpointing: bool) -> nn.Module:
     return tuned.train()
 
 
-def steps(ours: bool, checkpointing: bool, patches: int, images: int, repeats: int) -> dict[str, float]:
-    """Median seconds of a step at a new and at a known image; the most MiB of tensors, model and input apart."""
-    tower = make_tower(ours, checkpointing)
+def steps(checkpointing: bool, patches: int, images: int, repeats: int) -> dict[str, dict[str, float]]:
+    """Of the stock tower's step and of ours at a new and at a known image, the median seconds, and of the stock tower's
+    and of ours the most MiB of tensors in one, model and input apart."""
+    towers = {kind: make_tower(kind == "ours", checkpointing) for kind in ("stock", "ours")}
     side = max(1, round((patches / 4) ** 0.5)) * 2
     grid = torch.tensor([[1, side, side]] * images)
 
-    def seen(image: int, gaze: int) -> torch.Tensor:
+    def seen(kind: str, image: int, gaze: int) -> torch.Tensor:
         """The stock tower sees the same colours without the map."""
         count, width = images * side * side, TOWER.saliency_width
         colours = torch.rand(count, 3 * width, generator=torch.Generator().manual_seed(image))
         saliency = torch.rand(count, width, generator=torch.Generator().manual_seed(gaze))
-        return torch.cat([colours, saliency], dim=1) if ours else colours
+        return torch.cat([colours, saliency], dim=1) if kind == "ours" else colours
 
-    def step(values: torch.Tensor) -> None:
-        tower(values, grid).pooler_output.square().mean().backward()
-        tower.zero_grad()
+    def step(kind: str, values: torch.Tensor) -> None:
+        towers[kind](values, grid).pooler_output.square().mean().backward()
+        towers[kind].zero_grad()
 
-    step(seen(0, 0))
-    new = [seconds(partial(step, seen(i, 0)))[0] for i in range(1, repeats + 1)]
-    known = [seconds(partial(step, seen(repeats, i)))[0] for i in range(1, repeats + 1)]
-    if ours:
-        tower.image_cache.clear()  # what it keeps of the image is to be counted
-    memory = peak_of_tensors(partial(step, seen(0, 0)))
-    return {"new": statistics.median(new), "known": statistics.median(known), "memory": memory}
+    new = iter(range(repeats + 1))
+    known = iter(range(repeats + 1))
+    times = median_seconds(
+        {
+            "stock": partial(step, "stock", seen("stock", 0, 0)),
+            "new": lambda: step("ours", seen("ours", next(new), 0)),
+            "known": lambda: step("ours", seen("ours", next(known), 1)),
+        },
+        repeats,
+    )
+    towers["ours"].image_cache.clear()  # what it keeps of the image is to be counted
+    return {
+        "seconds": times,
+        "memory": {kind: peak_of_tensors(partial(step, kind, seen(kind, 0, 0))) for kind in towers},
+    }
 
 
 def measure(
     patches: Annotated[int, typer.Option(help="of an image, about as many")] = 1024,
     images: Annotated[int, typer.Option(help="in a step")] = 1,
-    repeats: Annotated[int, typer.Option(help="median of so many steps after the first")] = 2,
+    repeats: Annotated[int, typer.Option(help="median of so many steps after the first")] = 5,
 ) -> Iterator[Result]:
     for checkpointing in (False, True):
-        stock, found = (in_child(steps, ours, checkpointing, patches, images, repeats) for ours in (False, True))
+        found = in_child(steps, checkpointing, patches, images, repeats)
         how = f"{'with' if checkpointing else 'without'} gradient checkpointing"
         peer = "the stock tower with LoRA on the same layers"
-        mean = (found["new"] + (SEEN - 1) * found["known"]) / SEEN
-        apart = {"new_image_s": round(found["new"], 3), "known_image_s": round(found["known"], 3), "seen": SEEN}
-        yield Result(
-            f"step {how}", "s", mean, stock["known"], f"ours, each image seen {SEEN} times", peer, TIME_TARGET, apart
-        )
-        memory = f"peak memory above the model's, {how}"
-        yield Result(memory, "MiB", found["memory"], stock["memory"], "ours, image kept", peer, MEMORY_TARGET)
+        times, memory = found["seconds"], found["memory"]
+        mean = (times["new"] + (SEEN - 1) * times["known"]) / SEEN
+        shape = {"new_image_s": round(times["new"], 3), "known_image_s": round(times["known"], 3), "seen": SEEN}
+        ours = f"ours, each image seen {SEEN} times"
+        yield Result(f"step {how}", "s", mean, times["stock"], ours, peer, TIME_TARGET, shape)
+        peak = f"peak memory above the model's, {how}"
+        yield Result(peak, "MiB", memory["ours"], memory["stock"], "ours, image kept", peer, MEMORY_TARGET)
