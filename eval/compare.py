@@ -121,7 +121,9 @@ def compare(
     ] = None,
     cs_layer: Annotated[
         int | None,
-        typer.Option(help="Layer whose token embeddings are compared, from 1. Default: the last.", rich_help_panel=CS),
+        typer.Option(
+            min=1, help="Layer whose token embeddings are compared, from 1. Default: the last.", rich_help_panel=CS
+        ),
     ] = None,
     cs_idf: Annotated[
         bool,

@@ -265,6 +265,12 @@ def test_adapters_come_after_those_that_they_were_trained_after(registry, stage1
             load_model(registry, adapter_name_or_path=adapters, **STAGE2)
     with pytest.raises(ValueError, match=rf"Adapter {other} was trained on the base model itself, and here it comes"):
         load_model(registry, adapter_name_or_path=f"{stage1},{other}", **STAGE2)
+    config = registry / "stage2/adapter_config.json"
+    record = json.loads(config.read_text())
+    record["auto_mapping"]["llamafactory_gaze"]["after"] = 1
+    config.write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=rf"The gaze settings in {config} are damaged \(`after: 1`\)\. Take the file"):
+        load_model(registry, adapter_name_or_path=f"{stage1},{stage2}", **STAGE2)
 
 
 def test_an_adapter_of_an_exported_model_needs_that_model(registry, stage1):
