@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import count
 from typing import Annotated
 
 import torch
@@ -34,7 +35,7 @@ SEEN = 26  # times that an image of the paper is seen in an epoch (its 778 capti
 TIME_TARGET, MEMORY_TARGET = 0.35, 0.7
 
 
-def make_tower(ours: bool, checkpointing: bool) -> nn.Module:
+def make_tower(ours: bool, checkpointing: bool, images: int) -> nn.Module:
     torch.manual_seed(0)
     kind = Qwen2_5_VLGazeVisionTransformer if ours else Qwen2_5_VisionTransformerPretrainedModel
     tower: PreTrainedModel = kind._from_config(TOWER)
@@ -52,30 +53,29 @@ def make_tower(ours: bool, checkpointing: bool) -> nn.Module:
         tower.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
         tower.enable_input_require_grads()
     if ours:
-        tower.image_cache = ImageCache(1)
+        tower.image_cache = ImageCache(images)
     return tuned.train()
 
 
 def steps(checkpointing: bool, patches: int, images: int, repeats: int) -> dict[str, dict[str, float]]:
     """Of the stock tower's step and of ours at a new and at a known image, the median seconds, and of the stock tower's
     and of ours the most MiB of tensors in one, model and input apart."""
-    towers = {kind: make_tower(kind == "ours", checkpointing) for kind in ("stock", "ours")}
+    towers = {kind: make_tower(kind == "ours", checkpointing, images) for kind in ("stock", "ours")}
     side = max(1, round((patches / 4) ** 0.5)) * 2
     grid = torch.tensor([[1, side, side]] * images)
 
     def seen(kind: str, image: int, gaze: int) -> torch.Tensor:
         """The stock tower sees the same colours without the map."""
-        count, width = images * side * side, TOWER.saliency_width
-        colours = torch.rand(count, 3 * width, generator=torch.Generator().manual_seed(image))
-        saliency = torch.rand(count, width, generator=torch.Generator().manual_seed(gaze))
+        rows, width = images * side * side, TOWER.saliency_width
+        colours = torch.rand(rows, 3 * width, generator=torch.Generator().manual_seed(image))
+        saliency = torch.rand(rows, width, generator=torch.Generator().manual_seed(gaze))
         return torch.cat([colours, saliency], dim=1) if kind == "ours" else colours
 
     def step(kind: str, values: torch.Tensor) -> None:
         towers[kind](values, grid).pooler_output.square().mean().backward()
         towers[kind].zero_grad()
 
-    new = iter(range(repeats + 1))
-    known = iter(range(repeats + 1))
+    new, known = count(), count()
     times = median_seconds(
         {
             "stock": partial(step, "stock", seen("stock", 0, 0)),
