@@ -10,8 +10,8 @@ export HF_HUB_OFFLINE = 1
 demo: $(VENV)/.installed  ## the whole experiment on the embedded, simulated demo (10 minutes on 2 cores)
 	$(BIN)/llamafactory-gaze demo
 
-test: $(VENV)/.installed  ## all tests, several files at a time
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+test: $(VENV)/.installed  ## all tests, several files at a time, each in one thread: more would wait for one another
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(VENV)/.installed  ## the tests that take no minutes
 	$(BIN)/python -m pytest -m "not slow"
